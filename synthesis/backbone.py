@@ -1,0 +1,267 @@
+"""The multi-task transformer: one network for every task, in pixels.
+
+Shapes: B batch, C picture channels, H W pixels, N picture tokens (H/P · W/P), T text tokens, D width, K heads,
+M modulation vectors, A appearance numbers. Needs torch and diffusers alone, so that a saved folder can carry this file.
+
+Sources: diffusion transformers with modulated blocks (Peebles and Xie 2023), one modulation shared by all blocks with
+a bias each (PixArt-alpha, Chen et al. 2023), RMS-normed queries and keys (Esser et al. 2024), rotary positions in two
+dimensions, the clean picture as prediction target (Li and He 2025), a depth-wise 3x3 inside the gated MLP against
+seams between patches (LocalViT, Li et al. 2021).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+NO_STYLE = 0
+MODULATIONS = 8  # shift, scale, gate for attention; scale, gate for text; shift, scale, gate for the MLP
+
+
+class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Predicts the clean picture from a noisy one, a source picture, a mask, a task, a style and a text.
+
+    Input channels are ``noisy(C) + source(C) + mask(1)``; source and mask columns start at zero, so that a network
+    without them is the same function. Style row 0 means "no style", the last row is the free slot that a brand's
+    adapter fills.
+    """
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        *,
+        styles: tuple[str, ...] = (),
+        tasks: tuple[str, ...] = ("text_to_image",),
+        picture_channels: int = 3,
+        native_px: int = 64,
+        patch_px: int = 8,
+        width: int = 384,
+        depth: int = 12,
+        head_width: int = 64,
+        mlp_width: int = 1024,
+        text_width: int = 384,
+        appearance_width: int = 13,
+    ) -> None:
+        super().__init__()
+        if width % head_width:
+            raise ValueError(f"width {width} is not a multiple of head_width {head_width}")
+        if native_px % patch_px:
+            raise ValueError(f"native_px {native_px} is not a multiple of patch_px {patch_px}")
+        self.embed_patches = nn.Linear((2 * picture_channels + 1) * patch_px**2, width)
+        self.embed_time = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
+        self.embed_text = nn.Linear(text_width, width)
+        self.embed_pooled_text = nn.Linear(text_width, width)
+        self.embed_appearance = nn.Linear(appearance_width, width)
+        self.embed_task = nn.Embedding(len(tasks), width)
+        self.embed_style = nn.Embedding(len(styles) + 2, width)
+        self.modulation = nn.Linear(width, MODULATIONS * width)
+        self.blocks = nn.ModuleList(Block(width, head_width, mlp_width) for _ in range(depth))
+        self.final_modulation = nn.Linear(width, 2 * width)
+        self.final_linear = nn.Linear(width, picture_channels * patch_px**2)
+        self._initialise()
+
+    @property
+    def brand_slot(self) -> int:
+        """Row of the style table that a brand's adapter fills."""
+        return len(self.config.styles) + 1
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias) if module.bias is not None else None
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            elif isinstance(module, nn.Conv2d):
+                nn.init.zeros_(module.weight)
+        for layer in (self.modulation, self.final_modulation, self.final_linear):
+            nn.init.zeros_(layer.weight)
+        seen_px = self.config.picture_channels * self.config.patch_px**2
+        with torch.no_grad():
+            self.embed_patches.weight[:, seen_px:].zero_()
+            self.embed_style.weight[NO_STYLE].zero_()
+
+    def forward(
+        self,
+        noisy: Tensor,
+        timestep: Tensor,
+        *,
+        source: Tensor,
+        mask: Tensor,
+        task: Tensor,
+        style: Tensor,
+        appearance: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
+    ) -> Tensor:
+        """Return the estimate of the clean picture [B,C,H,W].
+
+        noisy, source [B,C,H,W] in -1..1; mask [B,1,H,W] in 0..1; timestep [B] in 0..1 (1 is clean);
+        task, style [B] rows; appearance [B,A]; text [B,T,text_width]; text_mask [B,T] bool.
+        """
+        rows, columns = (length // self.config.patch_px for length in noisy.shape[-2:])
+        tokens_BND = self.embed_patches(self._to_patches(torch.cat([noisy, source, mask.to(noisy.dtype)], dim=1)))
+        style_BD = self.embed_style(style)
+        condition_BD = self._condition(timestep, task, style_BD, appearance, text, text_mask)
+        shared_BMD = self.modulation(condition_BD).unflatten(-1, (MODULATIONS, -1))
+        context_BTD = torch.cat([self.embed_text(text), style_BD[:, None]], dim=1)
+        context_mask_BT = F.pad(text_mask, (0, 1), value=True)[:, None, None, :]
+        rotation = rotary_table(rows, columns, self.config, tokens_BND.device, tokens_BND.dtype)
+        for block in self.blocks:
+            tokens_BND = block(tokens_BND, shared_BMD, context_BTD, context_mask_BT, rotation, (rows, columns))
+        shift, scale = self.final_modulation(condition_BD).chunk(2, dim=-1)
+        return self._to_picture(self.final_linear(modulate(tokens_BND, shift, scale)), rows, columns)
+
+    def _condition(
+        self, timestep: Tensor, task: Tensor, style_BD: Tensor, appearance: Tensor, text: Tensor, text_mask: Tensor
+    ) -> Tensor:
+        weight = text_mask.to(text.dtype)[..., None]
+        pooled = (text * weight).sum(1) / weight.sum(1).clamp(min=1)
+        time_BD = self.embed_time(time_features(timestep).to(style_BD.dtype))
+        total = time_BD + self.embed_task(task) + style_BD
+        return F.silu(total + self.embed_pooled_text(pooled) + self.embed_appearance(appearance))
+
+    def _to_patches(self, picture: Tensor) -> Tensor:
+        patch = self.config.patch_px
+        tokens = picture.unflatten(-1, (-1, patch)).unflatten(-3, (-1, patch))  # B C rows patch columns patch
+        return tokens.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # type: ignore[no-any-return]
+
+    def _to_picture(self, tokens: Tensor, rows: int, columns: int) -> Tensor:
+        patch = self.config.patch_px
+        grid = tokens.unflatten(2, (-1, patch, patch)).unflatten(1, (rows, columns))  # B rows columns C patch patch
+        return grid.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Attention among picture tokens, then to the text, then a gated MLP; each behind a gate that starts at zero."""
+
+    def __init__(self, width: int, head_width: int, mlp_width: int) -> None:
+        super().__init__()
+        self.modulation_bias = nn.Parameter(torch.zeros(MODULATIONS, width))
+        self.attention = SelfAttention(width, head_width)
+        self.text_attention = TextAttention(width, head_width)
+        self.mlp = GatedMLP(width, mlp_width)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        shared_BMD: Tensor,
+        context: Tensor,
+        context_mask: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        grid: tuple[int, int],
+    ) -> Tensor:
+        """tokens [B,N,D] -> [B,N,D]; shared_BMD holds the modulation that all blocks share."""
+        vectors = (shared_BMD + self.modulation_bias).unbind(1)
+        shift_a, scale_a, gate_a, scale_t, gate_t, shift_m, scale_m, gate_m = vectors
+        tokens = tokens + gate_a[:, None] * self.attention(modulate(tokens, shift_a, scale_a), rotation)
+        queries = modulate(tokens, torch.zeros_like(scale_t), scale_t)
+        tokens = tokens + gate_t[:, None] * self.text_attention(queries, context, context_mask)
+        return tokens + gate_m[:, None] * self.mlp(modulate(tokens, shift_m, scale_m), grid)  # type: ignore[no-any-return]
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention with RMS-normed queries and keys and two-dimensional rotary positions."""
+
+    def __init__(self, width: int, head_width: int) -> None:
+        super().__init__()
+        self.head_width = head_width
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.query_scale = nn.Parameter(torch.ones(head_width))
+        self.key_scale = nn.Parameter(torch.ones(head_width))
+
+    def forward(self, tokens: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        """tokens [B,N,D] -> [B,N,D]."""
+        query, key, value = self.qkv(tokens).unflatten(-1, (3, -1, self.head_width)).permute(2, 0, 3, 1, 4)
+        query = rotate(rms_norm(query, self.query_scale), rotation)
+        key = rotate(rms_norm(key, self.key_scale), rotation)
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return self.out(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class TextAttention(nn.Module):
+    """Picture tokens look at the text tokens and at the style token behind them."""
+
+    def __init__(self, width: int, head_width: int) -> None:
+        super().__init__()
+        self.head_width = head_width
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.query_scale = nn.Parameter(torch.ones(head_width))
+        self.key_scale = nn.Parameter(torch.ones(head_width))
+
+    def forward(self, tokens: Tensor, context: Tensor, context_mask: Tensor) -> Tensor:
+        """tokens [B,N,D], context [B,T,D], context_mask [B,1,1,T] bool -> [B,N,D]."""
+        query = self.query(tokens).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
+        key, value = self.key_value(context).unflatten(-1, (2, -1, self.head_width)).permute(2, 0, 3, 1, 4)
+        query, key = rms_norm(query, self.query_scale), rms_norm(key, self.key_scale)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=context_mask)
+        return self.out(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class GatedMLP(nn.Module):
+    """SwiGLU (Shazeer 2020) with a zero-initialised depth-wise 3x3 over the token grid."""
+
+    def __init__(self, width: int, mlp_width: int) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(width, 2 * mlp_width, bias=False)
+        self.mix = nn.Conv2d(mlp_width, mlp_width, 3, padding=1, groups=mlp_width, bias=False)
+        self.down = nn.Linear(mlp_width, width, bias=False)
+
+    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """tokens [B,N,D] on a grid (rows, columns) with N = rows · columns -> [B,N,D]."""
+        gate, up = self.gate_up(tokens).chunk(2, dim=-1)
+        hidden = F.silu(gate) * up
+        neighbours = self.mix(hidden.transpose(1, 2).unflatten(-1, grid))
+        return self.down(hidden + neighbours.flatten(2).transpose(1, 2))  # type: ignore[no-any-return]
+
+
+def modulate(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Layer norm without weights, then x · (1 + scale) + shift.  tokens [B,N,D], shift and scale [B,D]."""
+    return F.layer_norm(tokens, tokens.shape[-1:]) * (1 + scale[:, None]) + shift[:, None]
+
+
+def rms_norm(heads: Tensor, scale: Tensor) -> Tensor:
+    """x / rms(x) · scale over the last axis, in float32 (Zhang and Sennrich 2019, Eq. 4)."""
+    wide = heads.float()
+    return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-6) * scale.float()).to(heads.dtype)
+
+
+def rotate(heads_BKNE: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate pairs of channels by their token's angles (Su et al. 2021, Eq. 34)."""
+    cosine, sine = rotation
+    first, second = heads_BKNE.chunk(2, dim=-1)
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+
+
+def rotary_table(
+    rows: int, columns: int, config: Any, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [N, head_width/2]: half of the channels turn with the row, half with the column.
+
+    Positions are stretched so that any grid spans the native one: a network trained at 64 px sees the same span at 256.
+    """
+    quarter = config.head_width // 4
+    frequency = 100.0 ** (-torch.arange(quarter, device=device, dtype=torch.float32) / quarter)
+    native = config.native_px // config.patch_px
+    row = torch.arange(rows, device=device, dtype=torch.float32) * (native / rows)
+    column = torch.arange(columns, device=device, dtype=torch.float32) * (native / columns)
+    by_row = (row[:, None] * frequency)[:, None].expand(rows, columns, quarter)
+    by_column = (column[:, None] * frequency)[None].expand(rows, columns, quarter)
+    angles = torch.cat([by_row, by_column], dim=-1).flatten(0, 1)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def time_features(timestep: Tensor) -> Tensor:
+    """Sines and cosines of 1000·t at 128 frequencies [B,256] (Vaswani et al. 2017, section 3.5)."""
+    frequency = torch.exp(-math.log(10_000.0) * torch.arange(128, device=timestep.device, dtype=torch.float32) / 128)
+    angles = 1000.0 * timestep.float()[:, None] * frequency
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)

@@ -1,0 +1,210 @@
+"""The pipeline: a folder in diffusers layout that draws pictures for every task and brand.
+
+``stream`` yields after each denoising step, so that a server can show previews, interleave requests and stop; calling
+the pipeline runs it to the end. Shapes: [B,3,H,W] in -1..1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import DiffusionPipeline, ImagePipelineOutput
+from peft import PeftModel
+from PIL import Image
+from torch import Tensor
+
+from synthesis.adapter import load_adapter, validate_adapter
+from synthesis.backbone import NO_STYLE, MultiTaskTransformer
+from synthesis.condition import Condition, plain_appearance
+from synthesis.errors import SynthesisError
+from synthesis.pixels import to_mask, to_numbers, to_pictures
+from synthesis.request import PictureRequest
+from synthesis.sampler import follow_flow, guided, seeded_noise
+from synthesis.tasks import task_named, task_row
+from synthesis.text import SHIPPED_ENCODER, TextEncoder
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One denoising step: ``step`` counts from 1 to ``num_steps``."""
+
+    step: int
+    num_steps: int
+    estimate: Tensor
+
+    @property
+    def final(self) -> bool:
+        """Whether the pictures are done."""
+        return self.step == self.num_steps
+
+    def pictures(self) -> list[Image.Image]:
+        """The clean-picture estimates at this step, made into pictures when asked for."""
+        return to_pictures(self.estimate)
+
+
+class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
+    """Text-to-image, image-to-image, inpainting, outpainting, super-resolution and style transfer by one network."""
+
+    def __init__(
+        self, transformer: MultiTaskTransformer, scheduler: Any, text_encoder_name: str = SHIPPED_ENCODER
+    ) -> None:
+        super().__init__()
+        self.register_modules(transformer=transformer, scheduler=scheduler)
+        self.register_to_config(text_encoder_name=text_encoder_name)
+        self._network: Any = transformer
+        self._text: TextEncoder | None = None
+
+    @classmethod
+    def load(cls, folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> MultiTaskPipeline:
+        """Load a backbone's folder, or say what is wrong with it."""
+        if not (folder / "model_index.json").is_file():
+            raise SynthesisError(f"{folder} is not a backbone: it has no model_index.json (a diffusers folder has one)")
+        diffusers.utils.logging.disable_progress_bar()
+        try:
+            pipeline: MultiTaskPipeline = cls.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise SynthesisError(f"backbone {folder} does not load: {str(error).splitlines()[0]}") from error
+        pipeline.transformer.eval().requires_grad_(False)
+        return pipeline.to(device)  # type: ignore[no-any-return]
+
+    @property
+    def picture_px(self) -> int:
+        """Side of the pictures that the network draws."""
+        return int(self.transformer.config.native_px)
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Names of the base styles."""
+        return tuple(self.transformer.config.styles)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that the network learnt."""
+        return tuple(self.transformer.config.tasks)
+
+    @property
+    def brands(self) -> tuple[str, ...]:
+        """Names of the loaded brands."""
+        return tuple(self._network.peft_config) if isinstance(self._network, PeftModel) else ()
+
+    def load_brand(self, folder: Path, name: str) -> None:
+        """Load a brand's adapter under a name, replacing one of that name once the new files are validated."""
+        if name in self.brands:
+            validate_adapter(self._network, folder)
+            self.unload_brand(name)
+        self._network = load_adapter(self._network, folder, name)
+        self._network.requires_grad_(False)
+        self._network.eval().to(self.device)
+
+    def unload_brand(self, name: str) -> None:
+        """Take a brand's adapter off the network."""
+        if name not in self.brands:
+            raise SynthesisError(f"brand '{name}' is not loaded: {_listed(self.brands)}")
+        if len(self.brands) == 1:
+            self._network = self._network.unload()
+        else:
+            self._network.delete_adapter(name)
+
+    @torch.no_grad()
+    def __call__(self, prompt: str | list[str], *, seed: int = 0, **fields: Any) -> ImagePipelineOutput:
+        """Draw one picture a prompt; ``fields`` are those of ``PictureRequest`` beside prompts and seeds."""
+        prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+        request = PictureRequest(prompts=prompts, seeds=tuple(range(seed, seed + len(prompts))), **fields)
+        *_, last = self.stream(request)
+        return ImagePipelineOutput(images=last.pictures())
+
+    def stream(self, request: PictureRequest) -> Iterator[Progress]:
+        """Yield the clean-picture estimate after each step. Checks happen before the first step."""
+        self._check(request)
+        return self._steps(request)
+
+    def _check(self, request: PictureRequest) -> None:
+        if request.style is not None and request.style not in self.styles:
+            raise SynthesisError(f"style '{request.style}' is unknown: {_listed(self.styles)}")
+        if request.brand is not None and request.brand not in self.brands:
+            raise SynthesisError(f"brand '{request.brand}' is not loaded: {_listed(self.brands)}")
+        if request.task not in self.tasks:
+            raise SynthesisError(f"this backbone did not learn the task {request.task}: {_listed(self.tasks)}")
+
+    @torch.no_grad()
+    def _steps(self, request: PictureRequest) -> Iterator[Progress]:
+        condition, clean = self._condition(request)
+        scheduler = type(self.scheduler).from_config(self.scheduler.config)
+        scheduler.set_timesteps(request.num_inference_steps)
+        skip_steps = self._skipped(request)
+        noise = seeded_noise(request.seeds, (3, self.picture_px, self.picture_px)).to(self.device)
+        estimate = guided(self._denoiser(request.brand), condition, request.guidance_scale)
+        steps = follow_flow(estimate, scheduler, noise, clean=clean, skip_steps=skip_steps)
+        num_steps = request.num_inference_steps - skip_steps
+        for step in range(1, num_steps + 1):
+            drawn = next(steps)
+            if task_named(request.task).needs_mask and clean is not None:
+                drawn = condition.mask * drawn + (1 - condition.mask) * clean
+            yield Progress(step, num_steps, drawn)
+
+    def _skipped(self, request: PictureRequest) -> int:
+        if request.task != "image_to_image":
+            return 0
+        kept = max(1, round(request.strength * request.num_inference_steps))
+        return request.num_inference_steps - kept
+
+    def _denoiser(self, brand: str | None) -> Any:
+        def denoise(x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+            with self._wearing(brand):
+                return self._network(x, t, **condition.tensors())  # type: ignore[no-any-return]
+
+        return denoise
+
+    def _wearing(self, brand: str | None) -> AbstractContextManager[Any]:
+        if not isinstance(self._network, PeftModel):
+            return nullcontext()
+        if brand is None:
+            return self._network.disable_adapter()  # type: ignore[no-any-return]
+        if self._network.active_adapter != brand:
+            self._network.set_adapter(brand)
+        return nullcontext()
+
+    def _condition(self, request: PictureRequest) -> tuple[Condition, Tensor | None]:
+        count = len(request.prompts)
+        if self._text is None:
+            self._text = TextEncoder(self.config.text_encoder_name)
+        text, text_mask = self._text.to(self.device).encode(request.prompts)
+        clean, mask = self._pictures(request)
+        empty = torch.zeros(count, 3, self.picture_px, self.picture_px)
+        task = task_named(request.task)
+        source, hole = task.condition(empty if clean is None else clean, mask=mask, generator=None)
+        appearance = (
+            plain_appearance(count, request.ground) if clean is None else torch.zeros_like(plain_appearance(count))
+        )
+        condition = Condition(
+            source=source,
+            mask=hole,
+            task=torch.full((count,), task_row(request.task)),
+            style=torch.full((count,), self._style_row(request)),
+            appearance=appearance,
+            text=text,
+            text_mask=text_mask,
+        )
+        return condition.to(self.device), None if clean is None else clean.to(self.device)
+
+    def _pictures(self, request: PictureRequest) -> tuple[Tensor | None, Tensor | None]:
+        if not request.images:
+            return None, None
+        red, green, blue = (round(255 * channel) for channel in request.ground)
+        clean = to_numbers(request.images, self.picture_px, (red, green, blue))
+        return clean, to_mask(request.masks, self.picture_px) if request.masks else None
+
+    def _style_row(self, request: PictureRequest) -> int:
+        if request.brand is not None:
+            return int(self.transformer.brand_slot)
+        return NO_STYLE if request.style is None else 1 + self.styles.index(request.style)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return f"there are {', '.join(names)}" if names else "there are none"

@@ -1,0 +1,52 @@
+"""Pillow pictures to the network's numbers and back.
+
+Shapes: [B,3,H,W] in -1..1, masks [B,1,H,W] in 0..1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+def to_numbers(pictures: Sequence[Image.Image], side_px: int, ground: tuple[int, int, int] = (255, 255, 255)) -> Tensor:
+    """Composite on the ground, fit into a square by bicubic resampling and return [B,3,side,side] in -1..1."""
+    arrays = [np.asarray(square(on_ground(picture, ground), side_px, ground)) for picture in pictures]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_mask(masks: Sequence[Image.Image], side_px: int) -> Tensor:
+    """White is drawn anew: [B,1,side,side] of zeros and ones, padded with zeros to a square."""
+    arrays = [np.asarray(square(mask.convert("L"), side_px, 0)) for mask in masks]
+    return (torch.from_numpy(np.stack(arrays))[:, None] >= 128).float()
+
+
+def to_pictures(numbers: Tensor) -> list[Image.Image]:
+    """[B,3,H,W] in -1..1 to RGB pictures, rounded to the nearest of 256 values."""
+    bytes_BHW3 = ((numbers.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(array) for array in bytes_BHW3]
+
+
+def on_ground(picture: Image.Image, ground: tuple[int, int, int]) -> Image.Image:
+    """RGB of a picture that may be transparent, on a ground colour."""
+    if picture.mode == "RGB":
+        return picture
+    layered = picture.convert("RGBA")
+    below = Image.new("RGBA", layered.size, (*ground, 255))
+    return Image.alpha_composite(below, layered).convert("RGB")
+
+
+def square(picture: Image.Image, side_px: int, fill: tuple[int, int, int] | int) -> Image.Image:
+    """Scale the longer side to ``side_px`` and pad the shorter one evenly."""
+    scale = side_px / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    scaled = picture if size == picture.size else picture.resize(size, Image.Resampling.BICUBIC)
+    if scaled.size == (side_px, side_px):
+        return scaled
+    board = Image.new(picture.mode, (side_px, side_px), fill)
+    board.paste(scaled, ((side_px - scaled.width) // 2, (side_px - scaled.height) // 2))
+    return board
