@@ -1,1 +1,1 @@
-
+"""Measures models: features → distances → suites → report."""
