@@ -1,0 +1,47 @@
+"""Renders drawings on all cores; the results come in the order of the drawings, whatever the number of workers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+
+from data.errors import DataError
+from data.record import Drawing
+from data.render import Unusable, render
+
+CHUNK_DRAWINGS = 32
+FEW_DRAWINGS = 64
+
+
+def render_all(drawings: Sequence[Drawing], *, picture_px: int, workers: int | None) -> Iterator[bytes | Unusable]:
+    """Yield each drawing's picture, or why there is none. ``workers`` None takes every core.
+
+    Raises:
+        DataError: a worker process died, as it does when memory runs out.
+    """
+    count = workers or len(os.sched_getaffinity(0))
+    one = partial(_render_one, picture_px=picture_px)
+    if count == 1 or (workers is None and len(drawings) <= FEW_DRAWINGS):
+        yield from map(one, drawings)
+        return
+    # Spawned, not forked: a fork would copy whatever threads and locks the caller holds.
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_leave_interrupts_to_parent)
+    try:
+        yield from pool.map(one, drawings, chunksize=CHUNK_DRAWINGS)
+    except BrokenProcessPool:
+        raise DataError("a rendering process died (out of memory?): run again with fewer workers=N") from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _render_one(drawing: Drawing, *, picture_px: int) -> bytes | Unusable:
+    return render(drawing.content, monochrome=drawing.monochrome, picture_px=picture_px)
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
