@@ -1,0 +1,96 @@
+"""The figures that an evaluation measured: one file, ``figures.json``, as the gate and the registry read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry.errors import FiguresError
+
+FIGURES_FILE = "figures.json"
+REPORT_FILE = "report.html"
+BOUNDS = ("value", "low", "high")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One measured number with its confidence interval and the identity of the way it was measured."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    count: int | None = None
+    identity: str | None = None
+    better: str | None = None
+
+    def bound(self, name: str) -> float | None:
+        """Return ``value``, ``low`` or ``high``; None where the evaluation gave no such bound."""
+        return {"value": self.value, "low": self.low, "high": self.high}[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What one suite measured on one model, by the digest of that model."""
+
+    suite: str
+    seed: int | None
+    model_digest: str
+    figures: tuple[Figure, ...]
+
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers for a tracker: ``NAME``, and ``NAME.low`` and ``NAME.high`` where they are known."""
+        found = {f.name: f.value for f in self.figures}
+        for figure in self.figures:
+            bounds = {"low": figure.low, "high": figure.high}
+            found |= {f"{figure.name}.{bound}": value for bound, value in bounds.items() if value is not None}
+        return found
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read ``figures.json``.
+
+    Raises:
+        FiguresError: it is missing, is not JSON, or lacks the model's digest or its figures.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        return _parse(document)
+    except FileNotFoundError:
+        raise FiguresError(f"no figures at {path}: atelier evaluate writes them") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise FiguresError(f"{path} is not a figures file of atelier evaluate: {reason}") from None
+
+
+def by_name(evaluations: Iterable[Evaluation]) -> dict[str, Figure]:
+    """Return each figure by its name; of one measured twice, the later evaluation's."""
+    return {figure.name: figure for evaluation in evaluations for figure in evaluation.figures}
+
+
+def _parse(document: dict[str, Any]) -> Evaluation:
+    seed = document.get("seed")
+    return Evaluation(
+        suite=str(document.get("suite") or "default"),
+        seed=None if seed is None else int(seed),
+        model_digest=str(document["model"]["digest"]),
+        figures=tuple(_figure(entry) for entry in document["figures"]),
+    )
+
+
+def _figure(entry: dict[str, Any]) -> Figure:
+    def number(key: str) -> float | None:
+        return None if entry.get(key) is None else float(entry[key])
+
+    return Figure(
+        name=str(entry["name"]),
+        value=float(entry["value"]),
+        low=number("low"),
+        high=number("high"),
+        count=None if entry.get("count") is None else int(entry["count"]),
+        identity=entry.get("identity"),
+        better=entry.get("better"),
+    )
