@@ -34,7 +34,7 @@ PREFERRED_PX_OF_SET: Mapping[str, int] = {"healthicons": 48}
 TONES = ("medium-light", "medium-dark", "light", "medium", "dark")
 _SKIN_TONE = re.compile(r"(?:^|-)(?:light|medium|dark)-skin-tone(?:-|$)")
 _DRAWN_PX = re.compile(r"(?:^|-)(\d+)(?:px)?(?=-|$)")
-_FLAG = re.compile(r"flag-.+")
+_FLAG = re.compile(r"flag-(?!in-hole$).+|(?!.*mailbox).+-flags?")
 
 
 @dataclass(frozen=True, kw_only=True)
