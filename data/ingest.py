@@ -6,18 +6,27 @@ import sys
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from atelier import CONF_FOLDER
 from data.build import BuildSettings, Pictures, build_dataset
-from data.errors import DataError
+from data.settings import require
 from data.tables import summary
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="ingest")
 def main(config: DictConfig) -> None:
-    """Read the source, admit, render, write, and end with a table."""
+    """Ingest as the command line says."""
+    ingest(config)
+
+
+def ingest(config: DictConfig) -> None:
+    """Read the source, admit, render, write, and end with a table.
+
+    Raises:
+        DataError: a setting is missing or wrong, nothing was admitted, or ``out`` is something else already.
+    """
     require(config, "source.path", "the folder, tarball or file to read")
     require(config, "out", "the folder to write")
     out = Path(config.out)
@@ -38,18 +47,6 @@ def progress_bar(pictures: Pictures, total: int) -> Pictures:
     """Show how many pictures are drawn, the rate and the remaining time."""
     bar: Pictures = tqdm(pictures, total=total, desc="drawing", unit=" pictures", mininterval=1.0, file=sys.stderr)
     return bar
-
-
-def require(config: DictConfig, key: str, meaning: str) -> None:
-    """Refuse a configuration that lacks a required value.
-
-    Raises:
-        DataError: the value is missing.
-    """
-    parent, _, name = key.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    if OmegaConf.is_missing(node, name):
-        raise DataError(f"{key} is not given: pass {key}=… ({meaning})")
 
 
 if __name__ == "__main__":
