@@ -18,6 +18,7 @@ from data.splits import Splits
 from data.workers import render_all
 from data.writer import SAMPLES_PER_SHARD, DatasetWriter, Provenance, partial_folder
 
+RECIPE = 1  # raised whenever the same inputs would give other samples
 MIN_PICTURE_PX, MAX_PICTURE_PX = 16, 1024
 
 Pictures = Iterable[bytes | Unusable]
@@ -57,7 +58,12 @@ class BuildSettings:
 
 
 def build_dataset(
-    source: Source, policy: Policy, out: Path, settings: BuildSettings, progress: Progress = lambda items, total: items
+    source: Source,
+    policy: Policy,
+    out: Path,
+    settings: BuildSettings,
+    *,
+    progress: Progress = lambda items, total: items,
 ) -> Dataset:
     """Write the source's admitted drawings as a dataset at ``out``; if it is already there, return it.
 
@@ -93,7 +99,7 @@ def build_dataset(
 def inputs_sha256(source: Source, policy: Policy, settings: BuildSettings) -> str:
     """Return the digest of all that decides a dataset's bytes."""
     origins = [asdict(origin) for origin in source.origins()]
-    shape = [settings.name, settings.picture_px, settings.samples_per_shard]
+    shape = [RECIPE, settings.name, settings.picture_px, settings.samples_per_shard]
     return hashlib.sha256(canonical_json([origins, policy.describe(), shape])).hexdigest()
 
 

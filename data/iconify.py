@@ -73,15 +73,17 @@ class IconifySource:
 
     Args:
         path: a folder of tarballs, one tarball, an unpacked npm package, or an Iconify JSON file.
-        collections: the sets to read, all that are there if None.
+        collections: the sets to read, all that are there if None; a mapping gives each its package version, which
+            must be the one that is there.
 
     Raises:
         SourceError: nothing to read there, or a file is not an icon set.
     """
 
-    def __init__(self, path: str | Path, collections: Sequence[str] | None = None) -> None:
+    def __init__(self, path: str | Path, collections: Sequence[str] | Mapping[str, str] | None = None) -> None:
         self.path = Path(path)
         self.collections = None if collections is None else tuple(collections)
+        self._versions = dict(collections) if isinstance(collections, Mapping) else {}
 
     @cached_property
     def sets(self) -> list[IconSet]:
@@ -95,11 +97,21 @@ class IconifySource:
                 continue
             if icon_set.collection in by_name:
                 raise SourceError(f"{self.path} holds two versions of set {icon_set.collection}: keep one")
+            self._check_version(icon_set)
             by_name[icon_set.collection] = icon_set
         missing = sorted(set(self.collections or ()) - by_name.keys())
         if missing:
             raise SourceError(f"{self.path} lacks {', '.join(missing)}: fetch with npm pack @iconify-json/{missing[0]}")
         return [by_name[name] for name in sorted(by_name)]
+
+    def _check_version(self, icon_set: IconSet) -> None:
+        name = icon_set.collection
+        wanted = self._versions.get(name, icon_set.package_version)
+        if wanted != icon_set.package_version:
+            raise SourceError(
+                f"{self.path} holds {name} {icon_set.package_version}, not {wanted}: "
+                f"fetch with npm pack @iconify-json/{name}@{wanted} or pass source.collections.{name}=VERSION"
+            )
 
     def origins(self) -> list[Origin]:
         """Return the sets read, for attribution and for the dataset's inputs."""

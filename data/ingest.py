@@ -38,7 +38,7 @@ def ingest(config: DictConfig) -> None:
         workers=config.workers,
     )
     source, policy = hydra.utils.instantiate(config.source), hydra.utils.instantiate(config.policy)
-    dataset = build_dataset(source, policy, out, settings, progress_bar)
+    dataset = build_dataset(source, policy, out, settings, progress=progress_bar)
     print(summary(dataset.card))
     print(f"{out} was already finished from the same inputs" if existed and len(dataset) else f"written to {out}")
 

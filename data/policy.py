@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from license_expression import ExpressionError, LicenseSymbol, LicenseWithExceptionSymbol, get_spdx_licensing
+from omegaconf import OmegaConf
 
+from atelier import CONF_FOLDER
 from data.errors import PolicyError
 from data.record import Drawing, Refused
 
@@ -19,7 +21,16 @@ def _licensing() -> Any:
 
 @lru_cache
 def _parse(expression: str) -> Any:
-    return _licensing().parse(expression, validate=True)
+    """Parse an SPDX expression; beside the SPDX list, any ``LicenseRef-NAME`` is a licence by its name.
+
+    Raises:
+        ExpressionError: no expression, or a licence that SPDX does not list.
+    """
+    parsed = _licensing().parse(expression)
+    unknown = [key for key in _licensing().unknown_license_keys(parsed) if not key.startswith("LicenseRef-")]
+    if parsed is None or unknown:
+        raise ExpressionError(f"unknown licence {', '.join(unknown) or repr(expression)}")
+    return parsed
 
 
 class Policy:
@@ -55,15 +66,34 @@ class Policy:
         if drawing.collection in self.protected:
             return _refused(drawing, "trademark", f"collection {drawing.collection} holds protected marks")
         if not drawing.licence:
-            return _refused(drawing, "licence missing", "no SPDX licence is given for this picture")
+            return _refused(
+                drawing, "licence missing", "no licence is given: state an SPDX one (licence=… or a LICENSE file)"
+            )
         try:
             parsed = _parse(drawing.licence)
         except ExpressionError as error:
             return _refused(drawing, "licence unknown", f"{drawing.licence!r} is no SPDX expression ({error})")
-        if parsed is None or not self._meets(parsed):
+        if not self._meets(parsed):
             detail = f"licence {drawing.licence} is not in policy {self.name}"
             return _refused(drawing, "licence not in policy", detail)
         return None
+
+    def check_licences(self, licences: Mapping[str, int], where: str) -> None:
+        """Check a finished dataset's licences and how many pictures bear each.
+
+        Raises:
+            PolicyError: the policy does not admit one of them.
+        """
+        for licence, count in licences.items():
+            try:
+                admitted = self._meets(_parse(licence))
+            except ExpressionError:
+                admitted = False
+            if not admitted:
+                raise PolicyError(
+                    f"{where} holds {count:,} pictures under {licence}, which policy {self.name} does not admit: "
+                    "pass another policy or other pictures"
+                )
 
     def _meets(self, parsed: Any) -> bool:
         if isinstance(parsed, LicenseWithExceptionSymbol):
@@ -76,3 +106,17 @@ class Policy:
 
 def _refused(drawing: Drawing, reason: str, detail: str) -> Refused:
     return Refused(key=drawing.key, collection=drawing.collection, reason=reason, detail=detail)
+
+
+def load_policy(name: str) -> Policy:
+    """Return the policy of ``conf/policy/NAME.yaml``.
+
+    Raises:
+        PolicyError: there is none of that name.
+    """
+    folder = CONF_FOLDER / "policy"
+    names = sorted(file.stem for file in folder.glob("*.yaml"))
+    if name not in names:
+        raise PolicyError(f"policy {name!r} does not exist: there are {', '.join(names)}")
+    values = dict(OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml")))  # type: ignore[arg-type]
+    return Policy(**{str(key): value for key, value in values.items() if key != "_target_"})

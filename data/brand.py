@@ -1,0 +1,82 @@
+"""Takes a brand's pictures as they are handed over, and gives a dataset."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from data.build import BuildSettings, Progress, admit, build_dataset, inputs_sha256
+from data.dataset import CARD_FILE, Dataset, open_dataset
+from data.errors import DatasetError, SourceError
+from data.pictures import FolderSource
+from data.policy import Policy, load_policy
+from data.record import Refused
+from data.render import Unusable, render
+
+LISTED_FILES = 5
+
+
+def brand_dataset(
+    images: Path,
+    out: Path,
+    *,
+    policy: str | Policy = "commercial",
+    licence: str | None = None,
+    name: str | None = None,
+    creator: str = "",
+    progress: Progress = lambda items, total: items,
+) -> Dataset:
+    """Return ``images`` as a dataset: itself if it is one, else ingested into ``out``.
+
+    ``out`` is the caller's to own: a dataset there that was made from other pictures is replaced. Every picture must
+    be sound, captioned and licensed; a brand owner should learn of one that is not, rather than lose it.
+
+    Raises:
+        PolicyError: no such policy, or the dataset holds a licence that it does not admit.
+        SourceError: no pictures, or some cannot be used; names the files and what to do.
+        DatasetError: ``images`` is a damaged dataset, or ``out`` holds something else.
+    """
+    rules = load_policy(policy) if isinstance(policy, str) else policy
+    if (images / CARD_FILE).is_file():
+        dataset = open_dataset(images)
+        rules.check_licences(dataset.card.licences, str(images))
+        return dataset
+    source = FolderSource(images, licence=licence, collection=name, creator=creator)
+    settings = BuildSettings(name=source.collection)
+    inputs = inputs_sha256(source, rules, settings)
+    if (existing := _current(out, inputs)) is not None:
+        return existing
+    _refuse_unusable(source, rules)
+    if (out / CARD_FILE).is_file():
+        shutil.rmtree(out)
+    return build_dataset(source, rules, out, settings, progress=progress)
+
+
+def _current(out: Path, inputs: str) -> Dataset | None:
+    """Return the dataset at ``out`` if it is whole and made from these inputs."""
+    try:
+        dataset = open_dataset(out)
+    except DatasetError:
+        return None
+    return dataset if dataset.card.inputs_sha256 == inputs else None
+
+
+def _refuse_unusable(source: FolderSource, policy: Policy) -> None:
+    """Refuse a folder in which any picture cannot be used; names the first few by reason."""
+    drawings, refused = admit(source.drawings(), policy)
+    for drawing in drawings:
+        drawn = render(drawing.content, monochrome=False, picture_px=BuildSettings(name="brand").picture_px)
+        if isinstance(drawn, Unusable):
+            detail = f"{Path(drawing.source_uri).name}: {drawn.detail or drawn.reason}"
+            refused.append(Refused(key=drawing.key, collection=drawing.collection, reason=drawn.reason, detail=detail))
+    if refused:
+        raise SourceError(_told(source.path, refused))
+
+
+def _told(folder: Path, refused: list[Refused]) -> str:
+    first = refused[0].reason
+    alike = [item for item in refused if item.reason == first]
+    shown = "; ".join(item.detail for item in alike[:LISTED_FILES])
+    more = f"; and {len(refused) - LISTED_FILES} more" if len(refused) > LISTED_FILES else ""
+    return re.sub(r"\s+", " ", f"{folder}: {len(refused)} pictures cannot be used, {first}: {shown}{more}")
