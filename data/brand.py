@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
 from data.build import BuildSettings, Progress, admit, build_dataset, inputs_sha256
@@ -14,7 +14,7 @@ from data.policy import Policy, load_policy
 from data.record import Refused
 from data.render import Unusable, render
 
-LISTED_FILES = 5
+LISTED_FILES, LISTED_CAUSES = 8, 3
 
 
 def brand_dataset(
@@ -63,20 +63,27 @@ def _current(out: Path, inputs: str) -> Dataset | None:
 
 
 def _refuse_unusable(source: FolderSource, policy: Policy) -> None:
-    """Refuse a folder in which any picture cannot be used; names the first few by reason."""
+    """Refuse a folder in which any picture cannot be used; names the first few by what is wrong."""
     drawings, refused = admit(source.drawings(), policy)
+    picture_px = BuildSettings(name=source.collection).picture_px
     for drawing in drawings:
-        drawn = render(drawing.content, monochrome=False, picture_px=BuildSettings(name="brand").picture_px)
+        drawn = render(drawing.content, monochrome=False, picture_px=picture_px)
         if isinstance(drawn, Unusable):
-            detail = f"{Path(drawing.source_uri).name}: {drawn.detail or drawn.reason}"
+            detail = drawn.detail or drawn.reason
             refused.append(Refused(key=drawing.key, collection=drawing.collection, reason=drawn.reason, detail=detail))
     if refused:
-        raise SourceError(_told(source.path, refused))
+        raise SourceError(_told(source, refused))
 
 
-def _told(folder: Path, refused: list[Refused]) -> str:
-    first = refused[0].reason
-    alike = [item for item in refused if item.reason == first]
-    shown = "; ".join(item.detail for item in alike[:LISTED_FILES])
-    more = f"; and {len(refused) - LISTED_FILES} more" if len(refused) > LISTED_FILES else ""
-    return re.sub(r"\s+", " ", f"{folder}: {len(refused)} pictures cannot be used, {first}: {shown}{more}")
+def _told(source: FolderSource, refused: list[Refused]) -> str:
+    names = {source.key(file): file.relative_to(source.path).as_posix() for file in source.files}
+    files: defaultdict[str, list[str]] = defaultdict(list)
+    for item in refused:
+        files[f"{item.reason} ({item.detail})"].append(names[item.key])
+    causes = [f"{_listed(names)}: {cause}" for cause, names in files.items()]
+    return f"{len(refused)} pictures in {source.path} cannot be used: {'; '.join(causes[:LISTED_CAUSES])}"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED_FILES} more" if len(names) > LISTED_FILES else ""
+    return ", ".join(sorted(names)[:LISTED_FILES]) + more

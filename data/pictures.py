@@ -11,7 +11,7 @@ import csv
 import hashlib
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,6 +83,16 @@ class FolderSource:
         """The SPDX expression that goes for the whole folder, if one is given."""
         return self._licence or _licence_file(self.path)
 
+    def key(self, file: Path) -> str:
+        """Return the sample key of a picture: its path without suffix, unless two pictures differ in that alone."""
+        path = file.relative_to(self.path)
+        bare = path.with_suffix("").as_posix()
+        return sample_key(self.collection, bare if self._bare_paths[bare] == 1 else path.as_posix())
+
+    @cached_property
+    def _bare_paths(self) -> Counter[str]:
+        return Counter(file.relative_to(self.path).with_suffix("").as_posix() for file in self.files)
+
     def origins(self) -> list[Origin]:
         """Return the folder, pinned by the digest of its pictures and of what stands beside them."""
         digest = hashlib.sha256()
@@ -104,13 +114,13 @@ class FolderSource:
     def drawings(self) -> Iterator[Drawing | Refused]:
         """Yield each picture, or that its caption is missing, in order of path."""
         for file in self.files:
-            name = str(file.relative_to(self.path))
-            key = sample_key(self.collection, name)
+            name = file.relative_to(self.path).as_posix()
+            key = self.key(file)
             note = self._notes(file)
             if note.captions:
                 yield self._drawing(file, name, key, note)
             else:
-                detail = f"{name} has no caption: write one into {file.with_suffix('.txt').name} or {CAPTIONS_FILE}"
+                detail = f"write one into NAME.txt beside the picture, or into {CAPTIONS_FILE}"
                 yield Refused(key=key, collection=self.collection, reason="caption missing", detail=detail)
 
     def _drawing(self, file: Path, name: str, key: str, note: Note) -> Drawing:
@@ -118,7 +128,7 @@ class FolderSource:
         return Drawing(
             key=key,
             captions=note.captions,
-            subject=re.sub(r"[^a-z0-9]+", "-", (note.subject or note.captions[0]).lower()).strip("-") or key,
+            subject=_subject(note.subject or note.captions[0]) or key,
             collection=self.collection,
             style=self.collection,
             monochrome=False,
@@ -160,6 +170,12 @@ class FolderSource:
         if strangers:
             raise SourceError(f"{file} names {strangers[0]!r}, which is not in {self.path}")
         return {name: tuple(texts) for name, texts in captions.items()}
+
+
+def _subject(caption: str) -> str:
+    """Return a caption as icon sets name their drawings: "A red fox" is ``red-fox``."""
+    without_article = re.sub(r"^(?:an?|the)\s+", "", caption.strip().lower())
+    return re.sub(r"[^\w]+", "-", without_article).strip("-")
 
 
 def _json_note(file: Path, listed: tuple[str, ...]) -> Note:
