@@ -158,7 +158,7 @@ def _configuration_mistake(error: BaseException) -> str | None:
     """Return one line for an error of Hydra's or OmegaConf's, None for a bug of ours."""
     seen: BaseException | None = error
     while seen is not None:
-        if type(seen).__module__.split(".")[0] in ("hydra", "omegaconf"):
+        if type(seen).__module__.split(".")[0] in ("hydra", "omegaconf", "yaml"):
             text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
             return f"configuration: {text}"
         seen = seen.__cause__

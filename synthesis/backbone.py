@@ -47,6 +47,7 @@ class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         mlp_width: int = 1024,
         text_width: int = 384,
         appearance_width: int = 13,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if width % head_width:
@@ -61,7 +62,7 @@ class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.embed_task = nn.Embedding(len(tasks), width)
         self.embed_style = nn.Embedding(len(styles) + 2, width)
         self.modulation = nn.Linear(width, MODULATIONS * width)
-        self.blocks = nn.ModuleList(Block(width, head_width, mlp_width) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, head_width, mlp_width, dropout) for _ in range(depth))
         self.final_modulation = nn.Linear(width, 2 * width)
         self.final_linear = nn.Linear(width, picture_channels * patch_px**2)
         self._initialise()
@@ -141,12 +142,12 @@ class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
 class Block(nn.Module):
     """Attention among picture tokens, then to the text, then a gated MLP; each behind a gate that starts at zero."""
 
-    def __init__(self, width: int, head_width: int, mlp_width: int) -> None:
+    def __init__(self, width: int, head_width: int, mlp_width: int, dropout: float) -> None:
         super().__init__()
         self.modulation_bias = nn.Parameter(torch.zeros(MODULATIONS, width))
         self.attention = SelfAttention(width, head_width)
         self.text_attention = TextAttention(width, head_width)
-        self.mlp = GatedMLP(width, mlp_width)
+        self.mlp = GatedMLP(width, mlp_width, dropout)
 
     def forward(
         self,
@@ -210,8 +211,9 @@ class TextAttention(nn.Module):
 class GatedMLP(nn.Module):
     """SwiGLU (Shazeer 2020) with a zero-initialised depth-wise 3x3 over the token grid."""
 
-    def __init__(self, width: int, mlp_width: int) -> None:
+    def __init__(self, width: int, mlp_width: int, dropout: float) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.gate_up = nn.Linear(width, 2 * mlp_width, bias=False)
         self.mix = nn.Conv2d(mlp_width, mlp_width, 3, padding=1, groups=mlp_width, bias=False)
         self.down = nn.Linear(mlp_width, width, bias=False)
@@ -221,7 +223,7 @@ class GatedMLP(nn.Module):
         gate, up = self.gate_up(tokens).chunk(2, dim=-1)
         hidden = F.silu(gate) * up
         neighbours = self.mix(hidden.transpose(1, 2).unflatten(-1, grid))
-        return self.down(hidden + neighbours.flatten(2).transpose(1, 2))  # type: ignore[no-any-return]
+        return self.down(self.dropout(hidden + neighbours.flatten(2).transpose(1, 2)))  # type: ignore[no-any-return]
 
 
 def modulate(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

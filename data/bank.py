@@ -1,0 +1,183 @@
+"""A small corpus, resident on the device as bytes, augmented and painted there.
+
+Shapes: B batch, R rows, S stored side, H W drawn side; pictures [B,3,H,W] in -1..1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from data.dataset import Dataset
+
+MOST_PARTNERS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How far drawings are moved and painted; each with the share of pictures that it touches.
+
+    ``scale`` is the largest |log2| of enlargement, ``shift`` in pictures, ``hue`` in radians.
+    """
+
+    placed_share: float = 0.6
+    scale: float = 0.4
+    shift: float = 0.12
+    flip_share: float = 0.3
+    hue_share: float = 0.4
+    hue: float = math.pi
+    ground_share: float = 0.35
+    black_ink_share: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            highest = math.pi if name == "hue" else 1.0
+            if not 0 <= value <= highest:
+                raise ValueError(f"augmentation.{name} is {value}: it must lie in 0 to {highest:.3g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Drawn numbers: ``scale`` log2, ``flip``, ``hue`` [B], ``shift`` [B,2], ``ground`` and ``ink`` [B,3] in 0..1."""
+
+    scale: Tensor
+    shift: Tensor
+    flip: Tensor
+    hue: Tensor
+    ground: Tensor
+    ink: Tensor
+
+
+class PictureBank:
+    """All pictures of some rows as one tensor [R,4,S,S] of bytes, colour premultiplied by alpha."""
+
+    def __init__(self, layers: Tensor, monochrome: Tensor, partners: Tensor) -> None:
+        """layers [R,4,S,S] uint8; monochrome [R] bool; partners [R,8] rows of the same subject, -1 for none."""
+        self.layers = layers
+        self.monochrome = monochrome
+        self.partners = partners
+
+    @classmethod
+    def of(cls, dataset: Dataset, rows: Sequence[int]) -> PictureBank:
+        """Decode the given rows of a dataset; bank row i is ``rows[i]``."""
+        with ThreadPoolExecutor() as pool:
+            arrays = list(pool.map(lambda row: np.asarray(dataset.picture(row)), rows))
+        straight = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+        records = [dataset.records[row] for row in rows]
+        monochrome = torch.tensor([record.monochrome for record in records])
+        return cls(premultiplied(straight), monochrome, same_subject(records))
+
+    def to(self, device: torch.device | str) -> PictureBank:
+        """Return the bank on a device."""
+        return PictureBank(self.layers.to(device), self.monochrome.to(device), self.partners.to(device))
+
+    def place(self, rows: Tensor, how: Augmentation, generator: Generator) -> Placement:
+        """Draw how each picture of a batch is moved and painted."""
+        device, count = rows.device, len(rows)
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(count, *shape, device=device, generator=generator)
+
+        placed = (uniform() < how.placed_share).float()
+        ground, ink = random_paint(uniform, how, self.monochrome[rows])
+        return Placement(
+            scale=placed * how.scale * (2 * uniform() - 1.25).clamp(-1, 1),
+            shift=placed[:, None] * how.shift * (2 * uniform(2) - 1),
+            flip=(uniform() < how.flip_share).float(),
+            hue=torch.where(uniform() < how.hue_share, how.hue * (2 * uniform() - 1), 0.0) * ~self.monochrome[rows],
+            ground=ground,
+            ink=ink,
+        )
+
+    def paint(self, rows: Tensor, placement: Placement, side_px: int) -> Tensor:
+        """Return the rows' pictures [B,3,side,side] in -1..1, moved and painted as ``placement`` says."""
+        layers = self.layers[rows].float() / 255
+        colour, alpha = layers[:, :3], layers[:, 3:]
+        inked = alpha * placement.ink[:, :, None, None]
+        colour = torch.where(self.monochrome[rows][:, None, None, None], inked, turn_hue(colour, placement.hue))
+        moved = move(torch.cat([colour, alpha], dim=1), placement)
+        painted = moved[:, :3] + (1 - moved[:, 3:]) * placement.ground[:, :, None, None]
+        return shrink(painted, side_px).clamp(0, 1) * 2 - 1
+
+    def partner(self, rows: Tensor, generator: Generator) -> Tensor:
+        """For each row, one that shows the same subject elsewhere, or the row itself where there is none [B]."""
+        found = self.partners[rows]
+        known = (found >= 0).sum(1)
+        choice = (torch.rand(len(rows), device=rows.device, generator=generator) * known).long()
+        chosen = found.gather(1, choice[:, None])[:, 0]
+        return torch.where(known > 0, chosen, rows)
+
+
+def premultiplied(straight: Tensor) -> Tensor:
+    """Multiply colour by alpha: [R,4,S,S] uint8 -> the same, in chunks to bound memory."""
+    for part in straight.split(4096):
+        alpha = part[:, 3:].float() / 255
+        part[:, :3] = (part[:, :3].float() * alpha).round().to(torch.uint8)
+    return straight
+
+
+def same_subject(records: Sequence[Any]) -> Tensor:
+    """Partners [R,8]: rows of the same subject in another style, in a fixed order, coloured ones first, -1 behind."""
+    by_subject: dict[str, list[int]] = defaultdict(list)
+    for row, record in enumerate(records):
+        by_subject[record.subject].append(row)
+    partners = torch.full((len(records), MOST_PARTNERS), -1)
+    for row, record in enumerate(records):
+        others = [other for other in by_subject[record.subject] if records[other].style != record.style]
+        others.sort(key=lambda other: (records[other].monochrome, other))
+        kept = others[:MOST_PARTNERS]
+        partners[row, : len(kept)] = torch.tensor(kept, dtype=torch.long)
+    return partners
+
+
+def random_paint(uniform: Any, how: Augmentation, monochrome: Tensor) -> tuple[Tensor, Tensor]:
+    """Grounds and inks [B,3] in 0..1: white grounds and black inks by share, else random ones that contrast."""
+    light = 0.65 + 0.35 * uniform(3)
+    dark = 0.55 * uniform(3)
+    swapped = (uniform() < 0.3)[:, None]
+    white = (uniform() >= how.ground_share)[:, None]
+    black = (uniform() < how.black_ink_share)[:, None]
+    ground = torch.where(white, torch.ones_like(light), torch.where(swapped, dark, light))
+    free = torch.where(white | ~swapped, dark * 1.3, light)
+    ink = torch.where(black & (white | ~swapped), torch.zeros_like(free), free)
+    return ground, ink * monochrome[:, None]
+
+
+def turn_hue(colour: Tensor, radians: Tensor) -> Tensor:
+    """Rotate colours [B,3,S,S] about the grey axis by an angle [B] (Rodrigues' formula); greys stay."""
+    cosine, sine = torch.cos(radians)[:, None, None], torch.sin(radians)[:, None, None]
+    grey = torch.full((1, 3, 3), 1 / 3, device=colour.device)
+    root = 1 / math.sqrt(3)
+    cross = torch.tensor([[0, -root, root], [root, 0, -root], [-root, root, 0]], device=colour.device)[None]
+    rotation = cosine * torch.eye(3, device=colour.device)[None] + sine * cross + (1 - cosine) * grey
+    turned = torch.einsum("bij,bjhw->bihw", rotation, colour)
+    return turned.clamp(0, 1)
+
+
+def move(layers: Tensor, placement: Placement) -> Tensor:
+    """Scale, shift and mirror [B,C,S,S]; beyond the edge is transparent."""
+    shrink_by = torch.exp2(-placement.scale)
+    mirror = 1 - 2 * placement.flip
+    theta = torch.zeros(len(layers), 2, 3, device=layers.device)
+    theta[:, 0, 0], theta[:, 1, 1] = shrink_by * mirror, shrink_by
+    theta[:, 0, 2] = -2 * placement.shift[:, 0] * shrink_by * mirror
+    theta[:, 1, 2] = -2 * placement.shift[:, 1] * shrink_by
+    grid = F.affine_grid(theta, list(layers.shape), align_corners=False)
+    return F.grid_sample(layers, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def shrink(picture: Tensor, side_px: int) -> Tensor:
+    """Mean over whole boxes where the sides divide, antialiased bicubic elsewhere.  [B,3,S,S] -> [B,3,side,side]."""
+    stored = picture.shape[-1]
+    if stored % side_px == 0:
+        return F.avg_pool2d(picture, stored // side_px) if stored != side_px else picture
+    return F.interpolate(picture, (side_px, side_px), mode="bicubic", antialias=True, align_corners=False)

@@ -1,0 +1,87 @@
+"""Writes what a run made: a folder in diffusers or peft layout with its card, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+from data.dataset import Dataset
+from registry.artifacts import write_card
+from synthesis.backbone import MultiTaskTransformer
+from synthesis.pipeline import MultiTaskPipeline
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """Yield a temporary sibling that replaces ``folder`` when the block ends well and vanishes when it does not."""
+    building = folder.with_name(f".{folder.name}.building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    try:
+        yield building
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    building.rename(folder)
+
+
+def export_backbone(network: MultiTaskTransformer, folder: Path, card: Mapping[str, Any], attribution: str) -> None:
+    """Save a backbone in half precision as a diffusers folder with card, model card text and attributions."""
+    halved = MultiTaskTransformer.from_config(network.config)
+    halved.load_state_dict(network.state_dict())
+    with written_whole(folder) as building:
+        MultiTaskPipeline(halved.to(torch.float16), FlowMatchEulerDiscreteScheduler()).save_pretrained(building)
+        write_card(building, dict(card))
+        (building / "README.md").write_text(model_card(card))
+        (building / "ATTRIBUTION.md").write_text(attribution)
+
+
+def dataset_entry(dataset: Dataset, rows: int, exposure_pictures: int) -> dict[str, Any]:
+    """What a card says of a dataset that a run learnt from."""
+    return {
+        "name": dataset.card.name,
+        "version": dataset.card.version,
+        "policy": dataset.card.policy,
+        "licences": dict(dataset.card.licences),
+        "pictures": rows,
+        "exposure_pictures": exposure_pictures,
+        "attribution": sorted(
+            {f"{origin.title} by {origin.creator}, {origin.licence}" for origin in dataset.card.sources}
+        ),
+    }
+
+
+def now() -> str:
+    """The time in UTC to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def model_card(card: Mapping[str, Any]) -> str:
+    """A model card after Mitchell et al. 2019 in the hub's form, from what the run recorded."""
+    tags = "base_model_relation: adapter\n" if card["kind"] == "adapter" else ""
+    head = f"---\nlicense: {card['licence'].lower()}\nlibrary_name: diffusers\npipeline_tag: text-to-image\n{tags}---\n"
+    lines = [head, f"# {card['name']}", "", card["summary"], "", "## Learnt from", ""]
+    for entry in card["datasets"]:
+        licences = ", ".join(f"{name} ({count:,})" for name, count in entry["licences"].items())
+        lines += [f"- {entry['name']}, version `{entry['version'][:16]}`, {entry['pictures']:,} drawings: {licences}"]
+    lines += ["", "The creators are named in `ATTRIBUTION.md`.", "", "## Obligations", ""]
+    lines += [f"- {obligation}" for obligation in card["obligations"]] or ["None beyond the licence."]
+    run = card["run"]
+    lines += [
+        "",
+        "## Made by",
+        "",
+        f"{run['images_seen']:,} pictures seen in {run['seconds']:.0f} s on {run['hardware']}; ",
+    ]
+    lines[-1] += (
+        f"seed {card['seed']}, code {card['code_commit'][:12]}, {card['created']}. All settings: `atelier.json`."
+    )
+    return "\n".join(lines) + "\n"

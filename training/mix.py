@@ -1,0 +1,46 @@
+"""Which tasks a batch holds: fixed shares, so that every batch has the same shapes and no rank waits for another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from synthesis.tasks import task_named
+from training.errors import TrainingError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskMix:
+    """``shares`` of the batch by task; ``text_dropped`` and ``style_dropped`` shares of pictures (0..1).
+
+    ``text_dropped_in_transfer`` is higher: with the text always there, style transfer ignores its source.
+    """
+
+    shares: Mapping[str, float]
+    text_dropped: float = 0.1
+    text_dropped_in_transfer: float = 0.5
+    style_dropped: float = 0.1
+    appearance_dropped: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, share in self.shares.items():
+            task_named(name)
+            if share < 0:
+                raise TrainingError(f"tasks.shares.{name} is {share}: shares must not be negative")
+        if sum(self.shares.values()) <= 0:
+            raise TrainingError("tasks.shares add up to nothing: give at least one task a share")
+
+    def slices(self, batch: int) -> list[tuple[str, slice]]:
+        """Split a batch into one slice a task, largest remainders rounded up, empty ones left out."""
+        total = sum(self.shares.values())
+        exact = {name: batch * share / total for name, share in self.shares.items()}
+        sizes = {name: int(size) for name, size in exact.items()}
+        by_remainder = sorted(exact, key=lambda name: sizes[name] - exact[name])
+        for name in by_remainder[: batch - sum(sizes.values())]:
+            sizes[name] += 1
+        slices, begin = [], 0
+        for name, size in sizes.items():
+            if size:
+                slices.append((name, slice(begin, begin + size)))
+            begin += size
+        return slices

@@ -1,0 +1,56 @@
+"""AdamW with warm-up, a constant rate, then a linear fall (the field's "warm-up, stable, decay")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from training.errors import TrainingError
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """The rate holds from ``warmup_steps`` to ``constant_share`` of the run, then falls to ``last_share`` of it."""
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    betas: tuple[float, float] = (0.9, 0.95)
+    warmup_steps: int = 500
+    constant_share: float = 0.6
+    last_share: float = 0.02
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < 1:
+            raise TrainingError(f"optimizer.learning_rate is {self.learning_rate}: it must lie between 0 and 1")
+        if not 0 <= self.constant_share < 1:
+            raise TrainingError(f"optimizer.constant_share is {self.constant_share}: it must lie in 0 to 1")
+        if self.warmup_steps < 0:
+            raise TrainingError(f"optimizer.warmup_steps is {self.warmup_steps}: it must not be negative")
+
+    def rate_share(self, step: int, max_steps: int) -> float:
+        """Share of the learning rate at a step: rises linearly, holds, falls linearly."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        begin = self.constant_share * max_steps
+        if step < begin:
+            return 1.0
+        left = max(0.0, (max_steps - step) / max(1.0, max_steps - begin))
+        return self.last_share + (1 - self.last_share) * left
+
+
+def make_optimizer(network: nn.Module, settings: OptimizerSettings, max_steps: int) -> dict[str, Any]:
+    """Return Lightning's optimizer dictionary; weight decay touches matrices only."""
+    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in learnt if parameter.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [parameter for parameter in learnt if parameter.ndim < 2], "weight_decay": 0.0},
+    ]
+    fused = all(parameter.is_cuda for parameter in learnt)
+    optimizer = torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=settings.learning_rate, betas=settings.betas, fused=fused
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.rate_share(step, max_steps))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,79 @@
+"""What every training run does around Lightning: its folder, its loggers, resuming, being interrupted."""
+
+from __future__ import annotations
+
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig, OmegaConf
+
+from atelier import PROJECT_ROOT
+from training.average import ExponentialAverage
+from training.errors import TrainingError
+
+CHECKPOINT = "last.ckpt"
+
+
+def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) -> lightning.Trainer:
+    """Build Lightning's trainer from ``config.trainer`` with checkpoints every ``config.checkpoint_steps``."""
+    checkpoints = ModelCheckpoint(
+        dirpath=folder / "checkpoints",
+        save_last=True,
+        save_top_k=0,
+        every_n_train_steps=config.checkpoint_steps,
+        save_on_exception=True,
+        enable_version_counter=False,
+    )
+    logger = instantiate(config.logger) if config.logger else False
+    callbacks = [average, checkpoints]
+    return instantiate(
+        config.trainer, max_steps=config.max_steps, logger=logger, callbacks=callbacks, default_root_dir=str(folder)
+    )
+
+
+def fit(trainer: lightning.Trainer, module: Any, loaders: Any, folder: Path) -> None:
+    """Train from the last checkpoint of the folder, or from the start.
+
+    Raises KeyboardInterrupt when interrupted (a checkpoint is kept) and TrainingError when the loss is not a number.
+    """
+    last = folder / "checkpoints" / CHECKPOINT
+    with warnings.catch_warnings():
+        # The rows of a step are computed, not loaded: workers would only cost, and the loader keeps no state.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*is not resumable.*|.*fault-tolerant.*|.*mid-epoch.*")
+        warnings.filterwarnings("ignore", message=".*IterableDataset.*__len__.*")
+        trainer.fit(module, loaders, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    loss = trainer.callback_metrics.get("loss")
+    if loss is not None and not bool(loss.isfinite()):
+        raise TrainingError(
+            f"the loss became {float(loss)} by step {trainer.global_step}: lower optimizer.learning_rate; "
+            f"checkpoints are in {folder / 'checkpoints'}"
+        )
+
+
+def code_commit() -> str:
+    """The commit of the code, with "-changed" behind it when files differ, "unknown" outside a checkout."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "conf")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit}-changed" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as plain values."""
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    return dict(values)

@@ -1,0 +1,204 @@
+"""One training step of any network in any task mix: the Lightning module that backbone and adapter share.
+
+Shapes: B batch, C channels, H W pixels; t [B] in 0..1, 1 is clean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from torch import Generator, Tensor, nn
+
+from data.bank import Augmentation, PictureBank
+from synthesis.backbone import NO_STYLE
+from synthesis.condition import Appearance, Condition
+from synthesis.objective import flow_point, sample_time, velocity_loss
+from synthesis.tasks import task_named, task_row
+from training.corpus import Corpus
+from training.mix import TaskMix
+from training.optimizer import OptimizerSettings, make_optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """Times are logit-normal with this mean and deviation, by Esser et al. 2024."""
+
+    time_mean: float = -0.4
+    time_deviation: float = 1.0
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clean batch with what the network is told of it; ``tasks`` names each picture's slice."""
+
+    clean: Tensor
+    condition: Condition
+    slices: list[tuple[str, slice]]
+
+
+class ExampleMaker:
+    """Makes examples from rows of a corpus, on its device: paint, condition, drop."""
+
+    def __init__(self, corpus: Corpus, mix: TaskMix, augmentation: Augmentation, side_px: int) -> None:
+        self.corpus = corpus
+        self.mix = mix
+        self.augmentation = augmentation
+        self.side_px = side_px
+
+    def make(self, rows: Tensor, generator: Generator) -> Example:
+        """rows [B] of the corpus -> an example of B pictures, tasks in fixed slices."""
+        bank = self.corpus.bank
+        placement = bank.place(rows, self.augmentation, generator)
+        clean = bank.paint(rows, placement, self.side_px)
+        slices = self.mix.slices(len(rows))
+        source, mask = torch.zeros_like(clean), torch.zeros_like(clean[:, :1])
+        task = torch.zeros_like(rows)
+        for name, part in slices:
+            picture = self._shown(name, rows[part], clean[part], placement, part, generator)
+            source[part], mask[part] = task_named(name).condition(picture, mask=None, generator=generator)
+            task[part] = task_row(name)
+        appearance = Appearance(**vars(placement)).vector()
+        return Example(clean, self._told(rows, source, mask, task, appearance, slices, generator), slices)
+
+    def _shown(
+        self, name: str, rows: Tensor, clean: Tensor, placement: Any, part: slice, generator: Generator
+    ) -> Tensor:
+        """The picture that the task starts from: in style transfer, the same subject in another set."""
+        if name != "style_transfer":
+            return clean
+        bank = self.corpus.bank
+        partner = bank.partner(rows, generator)
+        own = partner == rows
+        moved = type(placement)(**{key: value[part] for key, value in vars(placement).items()})
+        other = PictureBank.paint(bank, partner, repainted(moved, bank, partner, generator), self.side_px)
+        worn = task_named("image_to_image").condition(clean, mask=None, generator=generator)[0].mean(1, keepdim=True)
+        return torch.where(own[:, None, None, None], worn.expand_as(clean), other)
+
+    def _told(
+        self,
+        rows: Tensor,
+        source: Tensor,
+        mask: Tensor,
+        task: Tensor,
+        appearance: Tensor,
+        slices: list[tuple[str, slice]],
+        generator: Generator,
+    ) -> Condition:
+        """Drop text, style and appearance by their shares; a source that shows the ground needs no appearance."""
+        text, text_mask = self.corpus.text(rows, generator)
+        chance = torch.rand(3, len(rows), device=rows.device, generator=generator)
+        text_share = torch.full_like(chance[0], self.mix.text_dropped)
+        appearance_share = torch.full_like(chance[0], self.mix.appearance_dropped)
+        for name, part in slices:
+            if name == "style_transfer":
+                text_share[part] = self.mix.text_dropped_in_transfer
+            if task_named(name).needs_picture:
+                appearance_share[part] = 0.7
+        kept_text = chance[0] >= text_share
+        style = torch.where(chance[1] < self.mix.style_dropped, NO_STYLE, self.corpus.styles[rows])
+        return Condition(
+            source=source,
+            mask=mask,
+            task=task,
+            style=style,
+            appearance=appearance * (chance[2] >= appearance_share)[:, None],
+            text=text * kept_text[:, None, None],
+            text_mask=text_mask & kept_text[:, None],
+        )
+
+
+def repainted(placement: Any, bank: PictureBank, rows: Tensor, generator: Generator) -> Any:
+    """The same place and ground with hue untouched and an ink for one-colour partners."""
+    ink = 0.5 * torch.rand(len(rows), 3, device=rows.device, generator=generator) * bank.monochrome[rows][:, None]
+    fields = dict(vars(placement)) | {"ink": ink, "hue": placement.hue * ~bank.monochrome[rows]}
+    return type(placement)(**fields)
+
+
+class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
+    """Trains whatever parameters of ``network`` ask for gradients, on all tasks of the mix."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        maker: Callable[[torch.device], ExampleMaker],
+        heldout: Callable[[torch.device], ExampleMaker] | None,
+        objective: Objective,
+        optimizer: OptimizerSettings,
+        max_steps: int,
+        seed: int,
+        compiled: bool,
+    ) -> None:
+        """``maker`` and ``heldout`` are called once the device is known, so that pictures are resident there."""
+        super().__init__()
+        self.network = network
+        self._make_maker, self._make_heldout = maker, heldout
+        self._maker: ExampleMaker | None = None
+        self._heldout_maker: ExampleMaker | None = None
+        self.objective = objective
+        self.optimizer_settings = optimizer
+        self.max_steps = max_steps
+        self.seed = seed
+        self.compiled = compiled
+
+    def configure_model(self) -> None:
+        """Compile the inner network in place: its keys stay what they were."""
+        if self.compiled:
+            self.network.compile()
+            self.compiled = False
+
+    def setup(self, stage: str) -> None:
+        """Bring the corpus to the device."""
+        self._maker = self._make_maker(self.device)
+        self._heldout_maker = self._make_heldout(self.device) if self._make_heldout else None
+
+    def _generator(self, *key: int) -> Generator:
+        """A generator that depends on the seed and the key alone, so that a resumed run draws the same numbers."""
+        seed = self.seed
+        for part in key:
+            seed = (seed * 1_000_003 + part + 1) % (2**63 - 1)
+        return Generator(device=self.device).manual_seed(seed)
+
+    def training_step(self, rows: Tensor, _: int) -> Tensor:
+        """rows [B] -> mean loss."""
+        assert self._maker is not None
+        generator = self._generator(self.global_step, self.global_rank)
+        example = self._maker.make(rows.to(self.device), generator)
+        t = sample_time(
+            torch.rand(len(rows), device=self.device, generator=generator),
+            mean=self.objective.time_mean,
+            deviation=self.objective.time_deviation,
+        )
+        loss_B = self._loss(example, t, generator)
+        self._log_tasks(loss_B.detach(), example.slices)
+        return loss_B.mean()
+
+    def _loss(self, example: Example, t: Tensor, generator: Generator) -> Tensor:
+        noise = torch.randn(example.clean.shape, device=self.device, generator=generator)
+        x_t = flow_point(example.clean, noise, t)
+        estimate = self.network(x_t, t, **example.condition.tensors())
+        return velocity_loss(estimate, example.clean, t)
+
+    def _log_tasks(self, loss_B: Tensor, slices: list[tuple[str, slice]]) -> None:
+        if self.global_step % self.trainer.log_every_n_steps:
+            return
+        self.log("loss", loss_B.mean(), prog_bar=True)
+        self.log_dict({f"loss/{name}": loss_B[part].mean() for name, part in slices})
+
+    def validation_step(self, rows: Tensor, index: int) -> None:
+        """Held-out loss at eight fixed times with fixed noise, so that two values differ by the network alone."""
+        assert self._heldout_maker is not None
+        generator = self._generator(2**31, index)
+        example = self._heldout_maker.make(rows.to(self.device), generator)
+        t = (torch.arange(len(rows), device=self.device) % 8 + 0.5) / 8
+        loss_B = self._loss(example, t, generator)
+        self.log("heldout_loss", loss_B.mean(), prog_bar=True, sync_dist=True)
+        self.log_dict({f"heldout_loss/{name}": loss_B[part].mean() for name, part in example.slices}, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW and the schedule, both by the settings."""
+        return make_optimizer(self.network, self.optimizer_settings, self.max_steps)

@@ -1,0 +1,142 @@
+"""``atelier train experiment=NAME``: trains the multi-task backbone and exports it as a diffusers folder."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from atelier import CONF_FOLDER
+from data.dataset import Dataset, open_dataset
+from data.order import SampleOrder
+from synthesis.backbone import MultiTaskTransformer
+from synthesis.condition import APPEARANCE_WIDTH
+from synthesis.tasks import TASKS
+from synthesis.text import TextEncoder
+from training.average import ExponentialAverage
+from training.corpus import Corpus, load_corpus
+from training.errors import TrainingError
+from training.export import dataset_entry, export_backbone, now
+from training.loaders import RowLoaders
+from training.run import code_commit, fit, make_trainer, resolved
+from training.steps import DiffusionTraining, ExampleMaker
+
+MOST_REPEATS = 8
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="train")
+def main(config: DictConfig) -> None:
+    """Hydra's entry point."""
+    OmegaConf.resolve(config)
+    train(config)
+
+
+def train(config: DictConfig) -> Path:
+    """Build the run from its settings, fit, export; return the backbone's folder."""
+    begin = time.monotonic()
+    lightning.seed_everything(config.seed, verbose=False)
+    torch.set_float32_matmul_precision("high")
+    dataset = open_dataset(Path(config.dataset.folder))
+    styles = tuple(sorted({record.style for record in dataset.records}))
+    network = MultiTaskTransformer(
+        styles=styles, tasks=tuple(TASKS), appearance_width=APPEARANCE_WIDTH, **config.backbone
+    )
+    train_rows, heldout_rows = dataset.rows(split="train"), heldout(dataset)
+    average: ExponentialAverage = instantiate(config.average)
+    folder = Path(config.out)
+    trainer = make_trainer(config, folder, average)
+    module = DiffusionTraining(
+        network,
+        maker=partial(resident, config, dataset, train_rows, styles, augmented=True),
+        heldout=partial(resident, config, dataset, heldout_rows, styles, augmented=False) if heldout_rows else None,
+        objective=instantiate(config.objective),
+        optimizer=instantiate(config.optimizer),
+        max_steps=config.max_steps,
+        seed=config.seed,
+        compiled=config.compile,
+    )
+    order = SampleOrder(rows=balanced(dataset, train_rows, config.dataset.colour_share), seed=config.seed)
+    loaders = RowLoaders(
+        order,
+        batch_pictures=config.dataset.batch_pictures,
+        heldout_rows=len(heldout_rows),
+        heldout_pictures=config.dataset.heldout_pictures,
+    )
+    fit(trainer, module, loaders, folder)
+    if trainer.is_global_zero:
+        seen = trainer.global_step * config.dataset.batch_pictures * trainer.world_size
+        card = backbone_card(config, dataset, len(train_rows), seen, time.monotonic() - begin, trainer)
+        with average.worn_by(network):
+            export_backbone(network, folder / "backbone", card, attribution(dataset))
+        print(f"backbone: {folder / 'backbone'} ({seen:,} pictures seen)")
+    return folder / "backbone"
+
+
+def heldout(dataset: Dataset) -> list[int]:
+    """Rows that no training sees: held-out pairs and held-out subjects, coloured ones, in a fixed shuffle."""
+    rows = [*dataset.rows(split="heldout_pair"), *dataset.rows(split="heldout_subject")]
+    coloured = [row for row in rows if not dataset.records[row].monochrome]
+    return sorted(coloured, key=lambda row: dataset.records[row].sha256)
+
+
+def resident(
+    config: DictConfig,
+    dataset: Dataset,
+    rows: list[int],
+    styles: tuple[str, ...],
+    device: torch.device,
+    *,
+    augmented: bool,
+) -> ExampleMaker:
+    """Bring rows of a dataset to a device as examples in the making."""
+    encoder = TextEncoder(config.text_encoder, longest_tokens=config.dataset.caption_tokens).to(device)
+    numbers = [1 + styles.index(dataset.records[row].style) for row in rows]
+    corpus: Corpus = load_corpus(dataset, rows, numbers, encoder).to(device)
+    augmentation = instantiate(config.augmentation if augmented else config.augmentation_heldout)
+    side_px = config.backbone.get("native_px", 64)
+    return ExampleMaker(corpus, instantiate(config.tasks), augmentation, side_px)
+
+
+def balanced(dataset: Dataset, rows: list[int], colour_share: float) -> tuple[int, ...]:
+    """Bank rows for one epoch: whole repeats of the coloured ones until they make up ``colour_share``."""
+    if not 0 <= colour_share <= 1:
+        raise TrainingError(f"dataset.colour_share is {colour_share}: it must lie in 0 to 1")
+    coloured = [place for place, row in enumerate(rows) if not dataset.records[row].monochrome]
+    single = [place for place, row in enumerate(rows) if dataset.records[row].monochrome]
+    if not coloured or not single or colour_share == 1:
+        return tuple(coloured or single)
+    repeats = round(colour_share / (1 - colour_share) * len(single) / len(coloured))
+    return tuple(coloured * max(1, min(MOST_REPEATS, repeats)) + single)
+
+
+def backbone_card(
+    config: DictConfig, dataset: Dataset, rows: int, seen: int, seconds: float, trainer: lightning.Trainer
+) -> dict[str, Any]:
+    """What the artifact says of itself."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return {
+        "kind": "backbone",
+        "name": config.name,
+        "summary": "A multi-task transformer that draws icons, emoji and illustrations of 64 px: text-to-image, "
+        "image-to-image, inpainting, outpainting, super-resolution and style transfer by one network.",
+        "datasets": [dataset_entry(dataset, rows, seen)],
+        "licence": "Apache-2.0",
+        "obligations": ["Keep the attributions of the training drawings (ATTRIBUTION.md) with the weights."],
+        "seed": config.seed,
+        "code_commit": code_commit(),
+        "config": resolved(config),
+        "run": {"images_seen": seen, "seconds": round(seconds, 1), "hardware": f"{trainer.world_size} x {device}"},
+        "created": now(),
+    }
+
+
+def attribution(dataset: Dataset) -> str:
+    """The dataset's attribution file."""
+    return (dataset.folder / "ATTRIBUTION.md").read_text()
