@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from pathlib import Path
 
-from data.build import BuildSettings, Progress, admit, build_dataset, inputs_sha256
+from data.build import BuildSettings, Progress, admit, build_dataset, finished, inputs_sha256
 from data.dataset import CARD_FILE, Dataset, open_dataset
-from data.errors import DatasetError, SourceError
+from data.errors import SourceError
 from data.pictures import FolderSource
 from data.policy import Policy, load_policy
 from data.record import Refused
@@ -44,22 +43,10 @@ def brand_dataset(
         return dataset
     source = FolderSource(images, licence=licence, collection=name, creator=creator)
     settings = BuildSettings(name=source.collection)
-    inputs = inputs_sha256(source, rules, settings)
-    if (existing := _current(out, inputs)) is not None:
+    if (existing := finished(out, inputs_sha256(source, rules, settings), replace=True)) is not None:
         return existing
     _refuse_unusable(source, rules)
-    if (out / CARD_FILE).is_file():
-        shutil.rmtree(out)
-    return build_dataset(source, rules, out, settings, progress=progress)
-
-
-def _current(out: Path, inputs: str) -> Dataset | None:
-    """Return the dataset at ``out`` if it is whole and made from these inputs."""
-    try:
-        dataset = open_dataset(out)
-    except DatasetError:
-        return None
-    return dataset if dataset.card.inputs_sha256 == inputs else None
+    return build_dataset(source, rules, out, settings, replace=True, progress=progress)
 
 
 def _refuse_unusable(source: FolderSource, policy: Policy) -> None:

@@ -63,21 +63,24 @@ def build_dataset(
     out: Path,
     settings: BuildSettings,
     *,
+    replace: bool = False,
     progress: Progress = lambda items, total: items,
 ) -> Dataset:
     """Write the source's admitted drawings as a dataset at ``out``; if it is already there, return it.
+
+    With ``replace``, a dataset made from other inputs gives way once the new one is whole.
 
     Raises:
         SourceError: nothing could be read, or nothing was admitted.
         DatasetError: ``out`` exists and is something else.
     """
     inputs = inputs_sha256(source, policy, settings)
-    if (existing := finished(out, inputs)) is not None:
+    if (existing := finished(out, inputs, replace=replace)) is not None:
         return existing
     admitted, refused = admit(source.drawings(), policy)
     if not admitted:
         raise SourceError(_nothing_admitted(refused))
-    with partial_folder(out) as folder:
+    with partial_folder(out, replace=replace) as folder:
         writer = DatasetWriter(folder, settings.samples_per_shard)
         pictures = render_all(admitted, picture_px=settings.picture_px, workers=settings.workers)
         refused += write_samples(writer, admitted, progress(pictures, len(admitted)))
@@ -103,20 +106,27 @@ def inputs_sha256(source: Source, policy: Policy, settings: BuildSettings) -> st
     return hashlib.sha256(canonical_json([origins, policy.describe(), shape])).hexdigest()
 
 
-def finished(out: Path, inputs: str) -> Dataset | None:
-    """Return the dataset at ``out`` if it was made from these inputs, None if nothing is there.
+def finished(out: Path, inputs: str, *, replace: bool = False) -> Dataset | None:
+    """Return the dataset at ``out`` if it was made from these inputs, None if the way is free.
 
     Raises:
-        DatasetError: something else is there.
+        DatasetError: something else is there; with ``replace``, something that is no dataset at all.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     if not (out / CARD_FILE).is_file():
         raise DatasetError(f"out={out} exists and is not a dataset: choose another folder")
-    dataset = open_dataset(out)
-    if dataset.card.inputs_sha256 != inputs:
-        raise DatasetError(f"out={out} holds dataset {dataset.card.name} made from other inputs: choose another folder")
-    return dataset
+    try:
+        dataset = open_dataset(out)
+    except DatasetError:
+        if replace:
+            return None
+        raise
+    if dataset.card.inputs_sha256 == inputs:
+        return dataset
+    if replace:
+        return None
+    raise DatasetError(f"out={out} holds dataset {dataset.card.name} made from other inputs: choose another folder")
 
 
 def admit(offered: Iterable[Drawing | Refused], policy: Policy) -> tuple[list[Drawing], list[Refused]]:

@@ -83,8 +83,11 @@ def counted(values: Iterator[str]) -> dict[str, int]:
 
 
 @contextmanager
-def partial_folder(out: Path) -> Iterator[Path]:
-    """Give a fresh sibling folder that becomes ``out`` on success and is removed on any failure or interruption."""
+def partial_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Give a fresh sibling folder that becomes ``out`` on success and is removed on any failure or interruption.
+
+    With ``replace``, what was at ``out`` stays until the new folder is whole.
+    """
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(out)
@@ -94,7 +97,7 @@ def partial_folder(out: Path) -> Iterator[Path]:
     try:
         yield folder
         if out.is_dir():
-            out.rmdir()  # only an empty folder may be in the way
+            shutil.rmtree(out) if replace else out.rmdir()  # unasked, only an empty folder may be in the way
         folder.rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
