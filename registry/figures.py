@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from registry.errors import FiguresError
 FIGURES_FILE = "figures.json"
 REPORT_FILE = "report.html"
 BOUNDS = ("value", "low", "high")
+_SUITE_FORM = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +74,11 @@ def by_name(evaluations: Iterable[Evaluation]) -> dict[str, Figure]:
 
 
 def _parse(document: dict[str, Any]) -> Evaluation:
-    seed = document.get("seed")
+    seed, suite = document.get("seed"), str(document.get("suite") or "default")
+    if not _SUITE_FORM.fullmatch(suite):
+        raise ValueError(f"suite '{suite}' must be letters, digits, '_' and '-'")
     return Evaluation(
-        suite=str(document.get("suite") or "default"),
+        suite=suite,
         seed=None if seed is None else int(seed),
         model_digest=str(document["model"]["digest"]),
         figures=tuple(_figure(entry) for entry in document["figures"]),

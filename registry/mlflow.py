@@ -291,11 +291,12 @@ class ModelStore:
         local = _local_path(uri)
         if local is None:
             return self._fetched(version.run_id, path)
-        moved = self.artifact_root / version.run_id / "artifacts" / path
-        folder = local if local.is_dir() else moved
-        if not folder.is_dir():
-            raise ArtifactError(f"the files of {version.name} version {version.version} are gone: none at {local}")
-        return folder
+        # MLflow remembers where the root was when the run was made; it may have been moved since.
+        here = self.artifact_root / version.run_id / "artifacts" / path
+        for folder in (here, local):
+            if folder.is_dir():
+                return folder
+        raise ArtifactError(f"the files of {version.name} version {version.version} are gone: none at {here}")
 
     def _fetched(self, run_id: str, path: str) -> Path:
         target = self.artifact_root / "fetched" / run_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 from registry.artifacts import digest_folder, write_card
 from registry.mlflow import ModelStore
+from registry.register import register_model
 from registry.settings import RegistrySettings
 
 MakeModel = Callable[..., Path]
@@ -53,9 +55,44 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def registry(tmp_path: Path, empty_database: Path) -> RegistrySettings:
+    """A registry without models."""
     (tmp_path / "var").mkdir()
     shutil.copyfile(empty_database, tmp_path / "var/mlflow.db")
     return settings_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def three_adapters(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
+    folder = tmp_path_factory.mktemp("registered")
+    (folder / "var").mkdir()
+    shutil.copyfile(empty_database, folder / "var/mlflow.db")
+    for content, brand in (("one", 60.0), ("two", 55.0), ("three", 115.0)):
+        model = adapter_in(folder, content)
+        figures = figures_in(folder, model, brand=brand) / "figures.json"
+        register_model(model, "brand-openmoji", figures_file=figures, store=settings_in(folder).store)
+    return folder
+
+
+@pytest.fixture
+def registered(tmp_path: Path, three_adapters: Path) -> RegistrySettings:
+    """A registry with three versions of brand-openmoji: the first two pass their gate, the third does not."""
+    shutil.copytree(three_adapters / "var", tmp_path / "var")
+    return settings_in(tmp_path)
+
+
+@pytest.fixture
+def make_backbone(tmp_path: Path) -> MakeModel:
+    return functools.partial(backbone_in, tmp_path)
+
+
+@pytest.fixture
+def make_adapter(tmp_path: Path) -> MakeModel:
+    return functools.partial(adapter_in, tmp_path)
+
+
+@pytest.fixture
+def make_figures(tmp_path: Path) -> MakeFigures:
+    return functools.partial(figures_in, tmp_path)
 
 
 def settings_in(folder: Path) -> RegistrySettings:
@@ -67,56 +104,39 @@ def settings_in(folder: Path) -> RegistrySettings:
     )
 
 
-@pytest.fixture
-def make_backbone(tmp_path: Path) -> MakeModel:
-    def make(content: str = "backbone weights", **fields: Any) -> Path:
-        folder = tmp_path / f"backbone-{abs(hash(content))}"
-        (folder / "transformer").mkdir(parents=True, exist_ok=True)
-        (folder / "transformer/weights.safetensors").write_text(content)
-        write_card(folder, card_of("backbone", "base", **fields))
-        return folder
-
-    return make
+def backbone_in(parent: Path, content: str = "weights", **fields: Any) -> Path:
+    folder = parent / f"backbone-{content}"
+    (folder / "transformer").mkdir(parents=True, exist_ok=True)
+    (folder / "transformer/weights.safetensors").write_text(content)
+    write_card(folder, card_of("backbone", "base", **fields))
+    return folder
 
 
-@pytest.fixture
-def make_adapter(tmp_path: Path, make_backbone: MakeModel) -> MakeModel:
-    def make(content: str = "adapter weights", **fields: Any) -> Path:
-        base = make_backbone()
-        folder = tmp_path / f"adapter-{abs(hash(content))}"
-        folder.mkdir(exist_ok=True)
-        (folder / "adapter_model.safetensors").write_text(content)
-        source = {"name": "base", "digest": digest_folder(base), "source": str(base)}
-        write_card(folder, card_of("adapter", "openmoji", brand="openmoji", base=source) | fields)
-        return folder
-
-    return make
+def adapter_in(parent: Path, content: str = "weights", **fields: Any) -> Path:
+    base = backbone_in(parent)
+    folder = parent / f"adapter-{content}"
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_model.safetensors").write_text(content)
+    source = {"name": "base", "digest": digest_folder(base), "source": str(base)}
+    write_card(folder, card_of("adapter", "openmoji", brand="openmoji", base=source) | fields)
+    return folder
 
 
-@pytest.fixture
-def make_figures(tmp_path: Path) -> MakeFigures:
-    def make(model: Path, *, brand: float = 60.0, suite: str = "brand", **replaced: Any) -> Path:
-        folder = tmp_path / f"evaluation-{model.name}-{suite}"
-        folder.mkdir(exist_ok=True)
-        figures = [
-            figure("frechet_distance_brand", brand, brand - 5, brand + 5, "frechet/x/N=128"),
-            figure("frechet_distance_unadapted", 92.0, 88.0, 97.0, "frechet/x/N=128"),
-            figure("kernel_distance_brand", brand / 1000, None, None, "kernel/x/N=128"),
-            figure("kernel_distance_unadapted", 0.08, None, None, "kernel/x/N=128"),
-            figure("frechet_distance_heldout", brand, None, None, "frechet/x/N=128"),
-        ]
-        document = {
-            "model": {"reference": str(model), "digest": digest_folder(model)},
-            "suite": suite,
-            "seed": 0,
-            "figures": figures,
-            "pictures": {},
-        }
-        (folder / "figures.json").write_text(json.dumps(document | replaced))
-        (folder / "report.html").write_text("<h1>report</h1>")
-        return folder
-
-    return make
+def figures_in(parent: Path, model: Path, *, brand: float = 60.0, suite: str = "brand") -> Path:
+    folder = parent / f"evaluation-{model.name}-{suite}"
+    folder.mkdir(exist_ok=True)
+    figures = [
+        figure("frechet_distance_brand", brand, brand - 5, brand + 5, "frechet/x/N=128"),
+        figure("frechet_distance_unadapted", 92.0, 88.0, 97.0, "frechet/x/N=128"),
+        figure("kernel_distance_brand", brand / 1000, None, None, "kernel/x/N=128"),
+        figure("kernel_distance_unadapted", 0.08, None, None, "kernel/x/N=128"),
+        figure("frechet_distance_heldout", brand, None, None, "frechet/x/N=128"),
+    ]
+    measured = {"reference": str(model), "digest": digest_folder(model)}
+    document = {"model": measured, "suite": suite, "seed": 0, "figures": figures, "pictures": {}}
+    (folder / "figures.json").write_text(json.dumps(document))
+    (folder / "report.html").write_text("<h1>report</h1>")
+    return folder
 
 
 def figure(name: str, value: float, low: float | None, high: float | None, identity: str) -> dict[str, Any]:
