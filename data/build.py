@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -80,9 +81,9 @@ def build_dataset(
     admitted, refused = admit(source.drawings(), policy)
     if not admitted:
         raise SourceError(_nothing_admitted(refused))
-    with partial_folder(out, replace=replace) as folder:
+    rendering = render_all(admitted, picture_px=settings.picture_px, workers=settings.workers)
+    with closing(rendering) as pictures, partial_folder(out, replace=replace) as folder:
         writer = DatasetWriter(folder, settings.samples_per_shard)
-        pictures = render_all(admitted, picture_px=settings.picture_px, workers=settings.workers)
         refused += write_samples(writer, admitted, progress(pictures, len(admitted)))
         if not writer.records:
             raise SourceError(_nothing_admitted(refused))

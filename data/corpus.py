@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import hydra
@@ -14,15 +17,40 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from atelier import CONF_FOLDER
+from data.dataset import Dataset, open_dataset
 from data.errors import SourceError
-from data.ingest import ingest
+from data.ingest import end_as_if_interrupted, ingest
+from data.record import SPLITS
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="corpus")
 def main(config: DictConfig) -> None:
-    """Fetch what is missing, then ingest."""
+    """Fetch what is missing, ingest, and compare the version with that of the manifest in the repository."""
+    end_as_if_interrupted()
     fetch(Path(config.source.path), dict(config.source.collections))
     ingest(config)
+    print(compare(open_dataset(config.out), Path(config.manifest), write=config.write_manifest))
+
+
+def compare(dataset: Dataset, manifest: Path, *, write: bool) -> str:
+    """Return one line on whether the dataset is the one that the manifest describes; with ``write``, describe it."""
+    if write:
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        described = asdict(dataset.card) | {"collection_splits": collection_splits(dataset)}
+        manifest.write_text(json.dumps(described, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        return f"{manifest} now describes version {dataset.card.version}"
+    if not manifest.is_file():
+        return f"{manifest} is not there to compare the version with"
+    shipped = json.loads(manifest.read_bytes())["version"]
+    if shipped == dataset.card.version:
+        return f"this is the version that {manifest} describes"
+    return f"{manifest} describes version {shipped}: other packages, or another Pillow or resvg-py, give other bytes"
+
+
+def collection_splits(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Return how many pictures of each collection fall into each split."""
+    counts = Counter((record.collection, record.split) for record in dataset.records)
+    return {name: {split: counts[name, split] for split in SPLITS} for name in dataset.card.collections}
 
 
 def fetch(folder: Path, versions: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -18,7 +19,13 @@ from data.tables import summary
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="ingest")
 def main(config: DictConfig) -> None:
     """Ingest as the command line says."""
+    end_as_if_interrupted()
     ingest(config)
+
+
+def end_as_if_interrupted() -> None:
+    """Make a plain kill clean up as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def ingest(config: DictConfig) -> None:

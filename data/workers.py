@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing.connection import wait
 
 from data.errors import DataError
 from data.record import Drawing
@@ -18,8 +20,8 @@ CHUNK_DRAWINGS = 32
 FEW_DRAWINGS = 64
 
 
-def render_all(drawings: Sequence[Drawing], *, picture_px: int, workers: int | None) -> Iterator[bytes | Unusable]:
-    """Yield each drawing's picture, or why there is none. ``workers`` None takes every core.
+def render_all(drawings: Sequence[Drawing], *, picture_px: int, workers: int | None) -> Generator[bytes | Unusable]:
+    """Yield each drawing's picture, or why there is none. ``workers`` None takes every core. Close it when done.
 
     Raises:
         DataError: a worker process died, as it does when memory runs out.
@@ -30,7 +32,7 @@ def render_all(drawings: Sequence[Drawing], *, picture_px: int, workers: int | N
         yield from map(one, drawings)
         return
     # Spawned, not forked: a fork would copy whatever threads and locks the caller holds.
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_leave_interrupts_to_parent)
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_follow_parent)
     try:
         yield from pool.map(one, drawings, chunksize=CHUNK_DRAWINGS)
     except BrokenProcessPool:
@@ -43,5 +45,14 @@ def _render_one(drawing: Drawing, *, picture_px: int) -> bytes | Unusable:
     return render(drawing.content, monochrome=drawing.monochrome, picture_px=picture_px)
 
 
-def _leave_interrupts_to_parent() -> None:
+def _follow_parent() -> None:
+    """Leave interruptions to the parent, which cleans up, and end with it should it be killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
