@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shutil
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -227,14 +228,16 @@ class ModelStore:
             return _connect(self.tracking_uri)
 
     def _experiment_id(self, name: str) -> str:
+        # A server keeps artifacts where it was told to; a database remembers the folder it is given here.
+        root = None if self.tracking_uri.startswith("http") else str(self.artifact_root)
         found = self._client.get_experiment_by_name(name)
-        if found and found.artifact_location != str(self.artifact_root):
+        if found and root and found.artifact_location != root:
             # The project was moved: MLflow would go on writing where it used to lie.
-            name = f"{name} at {self.artifact_root}"
+            name = f"{name} at {root}"
             found = self._client.get_experiment_by_name(name)
         if found:
             return str(found.experiment_id)
-        return str(self._client.create_experiment(name, artifact_location=str(self.artifact_root)))
+        return str(self._client.create_experiment(name, artifact_location=root))
 
     def _log_parameters(self, run_id: str, parameters: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -299,16 +302,14 @@ class ModelStore:
         raise ArtifactError(f"the files of {version.name} version {version.version} are gone: none at {here}")
 
     def _fetched(self, run_id: str, path: str) -> Path:
-        target = self.artifact_root / "fetched" / run_id
-        if not (target / path).is_dir():
-            partial = target.with_name(f".{run_id}.{os.getpid()}")
-            partial.mkdir(parents=True, exist_ok=True)
-            with _told_in_one_line():
-                self._client.download_artifacts(run_id, path, str(partial))
-            (target / path).parent.mkdir(parents=True, exist_ok=True)
-            (partial / path).rename(target / path)
-            shutil.rmtree(partial)
-        return target / path
+        """Fetch artifacts from a server into a folder that is complete as soon as it has its name."""
+        target = self.artifact_root / "fetched" / run_id / path
+        if not target.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.artifact_root) as partial, _told_in_one_line():
+                found = Path(self._client.download_artifacts(run_id, path, partial))
+                found.rename(target)
+        return target
 
 
 def _connect(tracking_uri: str) -> MlflowClient:
@@ -317,6 +318,10 @@ def _connect(tracking_uri: str) -> MlflowClient:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     # At INFO mlflow and alembic tell the story of every table they make.
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # A server that is not there should be told in seconds, not after seven growing pauses.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     with warnings.catch_warnings(), _told_in_one_line():
         # MLflow 3.17 declares one relation with a loader that SQLAlchemy 2.1 deprecates; it never loads it.
         warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")

@@ -193,3 +193,13 @@ def test_runs_keep_their_parameters_metrics_and_files(registry: RegistrySettings
     assert (run.info.status, run.data.params["p119"], run.data.metrics) == ("FAILED", "119", {"loss": 0.4})
     assert [metric.step for metric in store._client.get_metric_history(run_id, "loss")] == [0, 1]
     assert [file.path for file in store._client.list_artifacts(run_id, "config")] == ["config/config.json"]
+
+
+def test_artifacts_on_a_server_are_fetched_once(registry: RegistrySettings, make_backbone: MakeModel) -> None:
+    store = registry.store
+    run_id = store.version("backbone", store.register("backbone", make_backbone())).run_id
+    fetched = store._fetched(run_id, "model")
+    assert digest_folder(fetched) == store.version("backbone", 1).digest
+    (fetched / "kept").touch()
+    assert (store._fetched(run_id, "model") / "kept").exists()
+    assert {path.name for path in store.artifact_root.iterdir()} == {".lock", "fetched", run_id}

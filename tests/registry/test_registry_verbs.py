@@ -58,7 +58,7 @@ def test_a_refused_promotion_tells_every_check(registered: RegistrySettings, tmp
         (["promote", "version=1"], "atelier: model is missing: pass a registered name, such as model=brand-openmoji"),
         (["promote", "model=x", "version=new"], "atelier: version must be a whole number from 1"),
         (["promote", "model=x", "version=1"], "atelier: no registered model 'x': sqlite:///"),
-        (["promote", "modle=x"], "atelier: configuration: Could not override 'modle'"),
+        (["promote", "mdl=x"], "atelier: configuration: Could not override 'mdl'"),
         (["rollback", "model=backbone"], "atelier: no registered model 'backbone'"),
         (["history", "model=backbone"], "atelier: no registered model 'backbone'"),
         (["lineage", "nowhere"], "atelier: no model folder at nowhere"),
