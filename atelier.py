@@ -166,4 +166,5 @@ def _configuration_mistake(error: BaseException) -> str | None:
 
 
 if __name__ == "__main__":
-    main()
+    # As a script this file is __main__: errors must be those of the module that the packages import.
+    importlib.import_module("atelier").main()

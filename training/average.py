@@ -63,6 +63,10 @@ class ExponentialAverage(lightning.Callback):  # type: ignore[misc]
         finally:
             self._swap(network)
 
+    def wear(self, network: nn.Module) -> None:
+        """Give the network the average for good."""
+        self._swap(network)
+
     def _swap(self, network: nn.Module) -> None:
         with torch.no_grad():
             for name, weight in learning(network).items():

@@ -59,6 +59,11 @@ def dataset_entry(dataset: Dataset, rows: int, exposure_pictures: int) -> dict[s
     }
 
 
+def attribution(dataset: Dataset) -> str:
+    """The text of the dataset's attribution file."""
+    return (dataset.folder / "ATTRIBUTION.md").read_text()
+
+
 def now() -> str:
     """The time in UTC to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

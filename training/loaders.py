@@ -14,7 +14,9 @@ from data.order import SampleOrder, StepRows
 class RowLoaders(lightning.LightningDataModule):  # type: ignore[misc]
     """Training rows by (seed, epoch, position), held-out rows in a fixed order."""
 
-    def __init__(self, order: SampleOrder, *, batch_pictures: int, heldout_rows: int, heldout_pictures: int) -> None:
+    def __init__(
+        self, order: SampleOrder, *, batch_pictures: int, heldout_rows: int = 0, heldout_pictures: int = 0
+    ) -> None:
         """``batch_pictures`` a rank and step; the first ``heldout_pictures`` of ``heldout_rows`` are validated."""
         super().__init__()
         self.order = order
@@ -35,6 +37,8 @@ class RowLoaders(lightning.LightningDataModule):  # type: ignore[misc]
 
     def val_dataloader(self) -> Any:
         """Whole batches alone, the same number on every rank: uneven ranks would wait for each other for ever."""
+        if not self.heldout_count:
+            return []
         trainer: Any = self.trainer
         batch = max(1, min(self.batch_pictures, self.heldout_count // trainer.world_size))
         share = self.heldout_count // trainer.world_size // batch * batch

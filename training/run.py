@@ -24,7 +24,7 @@ def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) 
     checkpoints = ModelCheckpoint(
         dirpath=folder / "checkpoints",
         save_last=True,
-        save_top_k=0,
+        save_top_k=-1 if config.keep_checkpoints else 0,
         every_n_train_steps=config.checkpoint_steps,
         save_on_exception=True,
         enable_version_counter=False,
@@ -58,13 +58,16 @@ def fit(trainer: lightning.Trainer, module: Any, loaders: Any, folder: Path) -> 
         )
 
 
-def code_commit() -> str:
-    """The commit of the code, with "-changed" behind it when files differ, "unknown" outside a checkout."""
+def code_commit(told: str | None = None) -> str:
+    """The commit of the code, with "-changed" behind it when files differ.
+
+    Outside a checkout it is what the person told, or "unknown".
+    """
     try:
         commit = _git("rev-parse", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "conf")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return told or "unknown"
     return f"{commit}-changed" if changed else commit
 
 

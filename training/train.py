@@ -23,7 +23,7 @@ from synthesis.text import TextEncoder
 from training.average import ExponentialAverage
 from training.corpus import Corpus, load_corpus
 from training.errors import TrainingError
-from training.export import dataset_entry, export_backbone, now
+from training.export import attribution, dataset_entry, export_backbone, now
 from training.loaders import RowLoaders
 from training.run import code_commit, fit, make_trainer, resolved
 from training.steps import DiffusionTraining, ExampleMaker
@@ -130,13 +130,12 @@ def backbone_card(
         "licence": "Apache-2.0",
         "obligations": ["Keep the attributions of the training drawings (ATTRIBUTION.md) with the weights."],
         "seed": config.seed,
-        "code_commit": code_commit(),
+        "code_commit": code_commit(config.code_commit),
         "config": resolved(config),
         "run": {"images_seen": seen, "seconds": round(seconds, 1), "hardware": f"{trainer.world_size} x {device}"},
         "created": now(),
     }
 
 
-def attribution(dataset: Dataset) -> str:
-    """The dataset's attribution file."""
-    return (dataset.folder / "ATTRIBUTION.md").read_text()
+if __name__ == "__main__":
+    main()
