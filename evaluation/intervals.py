@@ -82,8 +82,8 @@ def share_above(made: Tensor, control: Tensor, share: float) -> Interval:
     The interval joins Wilson's for the share of ``made`` with the Beta law of the threshold's own tail by the square
     rule of Zou and Donner 2008 (MOVER), so that it keeps its width when no picture at all lies above.
     """
-    rank = min(math.ceil((1 - share) * (len(control) + 1)), len(control))
-    threshold = control.sort().values[rank - 1]
+    rank = _tail_rank(len(control), share)
+    threshold = tail_threshold(control, share)
     expected = (len(control) + 1 - rank) / (len(control) + 1)
     above = int((made > threshold).sum())
     observed = above / len(made)
@@ -93,6 +93,15 @@ def share_above(made: Tensor, control: Tensor, share: float) -> Interval:
     beyond = math.hypot(wilson.high - observed, expected - float(tail[0]))
     excess = observed - expected
     return Interval(excess, excess - below, excess + beyond)
+
+
+def tail_threshold(control: Tensor, share: float) -> float:
+    """Return the value of ``control`` [M] above which one further draw lies with probability ``share``."""
+    return float(control.sort().values[_tail_rank(len(control), share) - 1])
+
+
+def _tail_rank(count: int, share: float) -> int:
+    return min(math.ceil((1 - share) * (count + 1)), count)
 
 
 def _jackknife_variance(values_G: Tensor) -> float:

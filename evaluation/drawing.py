@@ -1,0 +1,181 @@
+"""Draws the pictures that are measured, and keeps each one on disk, so that an evaluation resumes where it stopped.
+
+A picture depends only on its order, the weights, the settings and the code that draws, so those name its file.
+Shapes: pictures uint8 [N,3,H,W].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+import synthesis
+from evaluation.errors import EvaluationError
+from registry.resolve import ResolvedModel
+from synthesis.pipeline import MultiTaskPipeline
+from synthesis.request import PictureRequest
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawingSettings:
+    """How pictures are drawn: denoising steps, strength of guidance, pictures at a time."""
+
+    num_inference_steps: int = 12
+    guidance_scale: float = 3.0
+    batch_pictures: int = 16
+
+    def __post_init__(self) -> None:
+        check_range("num_inference_steps", self.num_inference_steps, 1, 200)
+        check_range("guidance_scale", self.guidance_scale, 0, 30)
+        check_range("batch_pictures", self.batch_pictures, 1, 1024)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One picture to draw; ``style`` names a base style, None the brand's or none at all."""
+
+    prompt: str
+    seed: int
+    style: str | None = None
+
+
+class Illustrator(Protocol):
+    """Draws orders; its identity changes whenever its pictures would."""
+
+    @property
+    def identity(self) -> str:
+        """Everything but the order that a picture depends on."""
+
+    def draw(self, orders: Sequence[Order]) -> Tensor:
+        """Return uint8 pictures [B,3,H,W] of orders that share one style."""
+
+
+class PipelineIllustrator:
+    """A backbone, or an adapter on its backbone, that draws text to image; loaded at the first picture."""
+
+    def __init__(self, model: ResolvedModel, settings: DrawingSettings, device: str = "cpu") -> None:
+        self._model = model
+        self._settings = settings
+        self._device = device
+        self._pipeline: MultiTaskPipeline | None = None
+        self._brand: str | None = model.card.get("brand") if model.base else None
+        self.identity = json.dumps(
+            {
+                "model": model.digest,
+                "base": model.base.digest if model.base else None,
+                "task": "text_to_image",
+                "num_inference_steps": settings.num_inference_steps,
+                "guidance_scale": settings.guidance_scale,
+                "code": source_digest(Path(str(synthesis.__file__)).parent),
+            },
+            sort_keys=True,
+        )
+
+    def draw(self, orders: Sequence[Order]) -> Tensor:
+        """Return uint8 pictures [B,3,H,W] of orders that share one style."""
+        if self._pipeline is None:
+            self._pipeline = self._load()
+        request = PictureRequest(
+            prompts=tuple(order.prompt for order in orders),
+            seeds=tuple(order.seed for order in orders),
+            style=orders[0].style,
+            brand=self._brand,
+            num_inference_steps=self._settings.num_inference_steps,
+            guidance_scale=self._settings.guidance_scale,
+        )
+        *_, last = self._pipeline.stream(request)
+        if not bool(last.estimate.isfinite().all()):
+            raise EvaluationError(f"{self._model.reference} draws values that are not numbers: its weights are broken")
+        return to_tensor(last.pictures())
+
+    def _load(self) -> MultiTaskPipeline:
+        backbone = self._model.base or self._model
+        pipeline = MultiTaskPipeline.load(backbone.folder, device=self._device)
+        if self._brand is not None:
+            pipeline.load_brand(self._model.folder, self._brand)
+        return pipeline
+
+
+class PictureArchive:
+    """Pictures drawn before, as PNG files in one folder an illustrator."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(
+        self, illustrator: Illustrator, orders: Sequence[Order], *, batch_pictures: int, advance: Advance | None = None
+    ) -> Tensor:
+        """Return the pictures [N,3,H,W] of all orders; those not yet on disk are drawn, batch by batch."""
+        folder = self._folder / hashlib.sha256(illustrator.identity.encode()).hexdigest()[:24]
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{_order_digest(order)}.png" for order in orders]
+        missing = [row for row, file in enumerate(files) if not file.is_file()]
+        if advance:
+            advance(len(orders) - len(missing))
+        for rows in _batches(orders, missing, batch_pictures):
+            for row, picture in zip(rows, illustrator.draw([orders[row] for row in rows]), strict=True):
+                _save(files[row], picture)
+            if advance:
+                advance(len(rows))
+        return to_tensor([Image.open(file) for file in files])
+
+
+def to_tensor(pictures: Sequence[Image.Image]) -> Tensor:
+    """Return uint8 [N,3,H,W] of pictures of one size."""
+    sizes = {picture.size for picture in pictures}
+    if len(sizes) != 1:
+        found = ", ".join(f"{width}×{height}" for width, height in sorted(sizes)) or "none at all"
+        raise EvaluationError(f"pictures must be of one size to be measured together, got {found}")
+    arrays = [np.asarray(picture.convert("RGB")) for picture in pictures]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+
+
+def to_image(picture_3HW: Tensor) -> Image.Image:
+    """Return a uint8 picture [3,H,W] as Pillow's."""
+    return Image.fromarray(picture_3HW.permute(1, 2, 0).contiguous().numpy())
+
+
+def check_range(field: str, value: float, lowest: float, highest: float) -> None:
+    """Raise EvaluationError unless ``value`` lies in the range."""
+    if not isinstance(value, int | float) or not lowest <= value <= highest:
+        raise EvaluationError(f"{field} {value} must lie in {lowest} to {highest}")
+
+
+def source_digest(folder: Path) -> str:
+    """Return the sha256 of a package's source: other code may draw other pictures from the same weights."""
+    total = hashlib.sha256()
+    for file in sorted(folder.glob("*.py")):
+        total.update(f"{file.name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _order_digest(order: Order) -> str:
+    return hashlib.sha256(json.dumps([order.prompt, order.seed, order.style]).encode()).hexdigest()[:40]
+
+
+def _batches(orders: Sequence[Order], rows: Sequence[int], batch_pictures: int) -> Iterator[list[int]]:
+    """Yield rows in batches of one style."""
+    by_style = sorted(rows, key=lambda row: (orders[row].style or "", row))
+    for _, group in groupby(by_style, key=lambda row: orders[row].style):
+        members = list(group)
+        for start in range(0, len(members), batch_pictures):
+            yield members[start : start + batch_pictures]
+
+
+def _save(file: Path, picture_3HW: Tensor) -> None:
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    to_image(picture_3HW).save(partial, format="PNG")
+    partial.replace(file)

@@ -1,0 +1,117 @@
+"""The real drawings that models are judged against: which ones, at which size, and that none was learnt.
+
+Shapes: pictures uint8 [N,3,H,W].
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from data.dataset import Dataset, on_ground
+from data.record import SPLITS
+from evaluation.drawing import to_tensor
+from evaluation.errors import EvaluationError, TooFewPicturesError
+from synthesis.pixels import square
+
+WHITE = (255, 255, 255)
+PICTURE_SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg"})
+
+
+def in_drawn_order(dataset: Dataset, rows: Sequence[int], seed: int) -> list[int]:
+    """Return rows in an order that only the seed and their keys decide: a longer choice begins with the shorter."""
+
+    def lot(row: int) -> str:
+        return hashlib.sha256(f"{seed}/{dataset.records[row].key}".encode()).hexdigest()
+
+    return sorted(rows, key=lot)
+
+
+def colour_rows(dataset: Dataset, splits: Sequence[str] = SPLITS) -> list[int]:
+    """Return the rows of some splits that are drawn in colour: one-colour drawings are an ink without a colour."""
+    return [row for row, record in enumerate(dataset.records) if record.split in splits and not record.monochrome]
+
+
+def matched_by_style(dataset: Dataset, rows: Sequence[int], candidates: Sequence[int], seed: int) -> list[int]:
+    """Return as many candidates as rows, of the same styles as far as there are any, then of others.
+
+    Raises TooFewPicturesError when there are fewer candidates than rows.
+    """
+    if len(candidates) < len(rows):
+        raise TooFewPicturesError(
+            f"{dataset.folder} has {len(candidates)} further colour drawings for the floor, {len(rows)} are needed:"
+            f" pass suite.pictures={len(candidates)} or less"
+        )
+    left = in_drawn_order(dataset, candidates, seed)
+    wanted = Counter(dataset.records[row].style for row in rows)
+    matched = []
+    for row in left:
+        style = dataset.records[row].style
+        if wanted[style] > 0:
+            wanted[style] -= 1
+            matched.append(row)
+    taken = set(matched)
+    rest = [row for row in left if row not in taken]
+    return matched + rest[: len(rows) - len(matched)]
+
+
+def two_halves(dataset: Dataset, count: int, seed: int) -> tuple[list[int], list[int]]:
+    """Return two disjoint choices of ``count`` colour drawings: the judging ones, and others for the floor.
+
+    Raises TooFewPicturesError when the dataset does not hold twice as many.
+    """
+    rows = colour_rows(dataset)
+    if len(rows) < 2 * count:
+        raise TooFewPicturesError(
+            f"{dataset.folder} has {len(rows)} colour drawings, and {count} judging ones with as many others for the"
+            f" floor need {2 * count}: pass suite.pictures={len(rows) // 2} or less"
+        )
+    chosen = in_drawn_order(dataset, rows, seed)
+    return chosen[:count], chosen[count : 2 * count]
+
+
+def real_pictures(dataset: Dataset, rows: Sequence[int], side_px: int) -> Tensor:
+    """Return drawings on white at the size that the network draws, by the resampling that it learnt with."""
+    return to_tensor([fitted(dataset.picture(row), side_px) for row in rows])
+
+
+def fitted(picture: Image.Image, side_px: int) -> Image.Image:
+    """Composite on white and fit into a square of ``side_px`` (bicubic)."""
+    return square(on_ground(picture, WHITE), side_px, WHITE)
+
+
+def pictures_in(folder: Path, count: int) -> tuple[list[Image.Image], tuple[str, ...]]:
+    """Return the first ``count`` pictures of a folder by name, and their names.
+
+    Raises EvaluationError when it is no folder or one does not open, TooFewPicturesError when it holds fewer.
+    """
+    if not folder.is_dir():
+        raise EvaluationError(f"no folder of pictures at {folder}")
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
+    if len(files) < count:
+        raise TooFewPicturesError(f"{folder} holds {len(files)} pictures, {count} are measured: pass suite.pictures=N")
+    return [_opened(file) for file in files[:count]], tuple(file.stem for file in files[:count])
+
+
+def refuse_learnt(judge: Dataset, rows: Sequence[int], learn: Dataset) -> None:
+    """Raise EvaluationError when a judging drawing is among the learnt ones: it would flatter every figure."""
+    learnt = {record.sha256 for record in learn.records}
+    shared = [judge.records[row].key for row in rows if judge.records[row].sha256 in learnt]
+    if shared:
+        raise EvaluationError(
+            f"{len(shared)} judging drawings of {judge.folder} were learnt from {learn.folder}"
+            f" ({shared[0]}): judge by drawings that no adapter saw"
+        )
+
+
+def _opened(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as picture:
+            return picture.convert("RGBA")
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{file} is not a picture that opens: {error}") from None

@@ -1,0 +1,87 @@
+"""``atelier evaluate model=MODEL suite=NAME``: measure a model, write its report, and log it where it is registered."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from atelier import CONF_FOLDER, AtelierError
+from evaluation.charts import interval_text, value_text
+from evaluation.errors import EvaluationError
+from evaluation.measurement import Measurement
+from evaluation.report import MEANINGS, write_report
+from evaluation.studio import Studio
+from evaluation.suites import Suite
+from registry.mlflow import ModelStore
+from registry.register import record_evaluation
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="evaluate")
+def main(config: DictConfig) -> None:
+    """Read the settings, measure, write, log, and say what came out."""
+    reference = _required_model(config)
+    suite: Suite = _built(config.suite)
+    store: ModelStore = _built(config.registry).store
+    studio = Studio(_built(config.extractor), cache=Path(config.cache), store=store, device=str(config.device))
+    folder = Path(config.out) if config.out else _usual_folder(reference, str(config.suite.name))
+    evaluate(reference, suite, studio, folder=folder, store=store)
+
+
+def evaluate(
+    reference: str, suite: Suite, studio: Studio, *, folder: Path, store: ModelStore | None = None
+) -> Measurement:
+    """Measure ``reference`` by a suite into ``folder``; log it to the registered versions that it measured.
+
+    Writes ``figures.json``, ``report.html`` and ``grid.png``.  Raises AtelierError for whatever a person can put right.
+    """
+    measurement = suite.measure(reference, studio)
+    report = write_report(measurement, folder)
+    _tell(measurement, report)
+    if store is not None and measurement.cards:
+        for version in record_evaluation(reference, folder, store=store):
+            print(f"logged to {version.name} version {version.version}")
+    return measurement
+
+
+def _required_model(config: DictConfig) -> str:
+    if OmegaConf.is_missing(config, "model") or not config.model:
+        raise EvaluationError("model is missing: pass model=FOLDER, models:/NAME@ALIAS or models:/NAME/VERSION")
+    return str(config.model)
+
+
+def _built(node: DictConfig) -> Any:
+    """Instantiate a component; what it refuses about its settings is told in its own words."""
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, AtelierError):
+            raise error.__cause__ from None
+        raise
+
+
+def _usual_folder(reference: str, suite: str) -> Path:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", reference.removeprefix("models:/")).strip("-.")
+    return Path("var/evaluation") / f"{name}-{suite}"
+
+
+def _tell(measurement: Measurement, report: Path) -> None:
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for heading, justify in (("figure", "left"), ("value", "right"), ("95 % interval", "right"), ("N", "right")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for figure in measurement.figures:
+        label = MEANINGS.get(figure.name, figure.name)
+        table.add_row(label, value_text(figure), interval_text(figure), str(figure.count))
+    console.print(table)
+    console.print(measurement.verdict.headline, style="bold", highlight=False)
+    for note in measurement.notes:
+        console.print(note, highlight=False)
+    console.print(f"report: {report}", highlight=False, soft_wrap=True)

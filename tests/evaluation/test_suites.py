@@ -1,0 +1,240 @@
+"""Whole suites on tiny random models: figures, files, resuming, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+import atelier
+from evaluation.drawing import DrawingSettings, PictureArchive
+from evaluation.errors import EvaluationError, TooFewPicturesError
+from evaluation.evaluate import evaluate
+from evaluation.extractors import EfficientNetLite0
+from evaluation.studio import Studio
+from evaluation.suites import BackboneSuite, BrandSuite, PicturesSuite
+from registry.mlflow import ModelStore
+from registry.register import register_model
+
+FAST = DrawingSettings(num_inference_steps=2, batch_pictures=8)
+
+
+@pytest.fixture(scope="module")
+def extractor() -> EfficientNetLite0:
+    return EfficientNetLite0()
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def studio(extractor: EfficientNetLite0, cache: Path) -> Studio:
+    return Studio(extractor, cache=cache, console=Console(quiet=True))
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory, make_dataset: Callable[..., Path]) -> Path:
+    splits = ("heldout_subject", "train", "train", "heldout_pair")
+    return make_dataset(tmp_path_factory.mktemp("data") / "judge", 64, splits=splits)
+
+
+@pytest.fixture(scope="module")
+def learn(tmp_path_factory: pytest.TempPathFactory, make_dataset: Callable[..., Path]) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("data") / "learn", 20, seed=1, splits=("train",))
+
+
+@pytest.fixture(scope="module")
+def suite(judge: Path, learn: Path) -> BrandSuite:
+    return BrandSuite(pictures=16, judge=str(judge), learn=str(learn), drawing=FAST)
+
+
+def test_the_brand_suite_measures_an_adapter(
+    suite: BrandSuite, studio: Studio, tiny_brand: Path, tmp_path: Path
+) -> None:
+    measurement = evaluate(str(tiny_brand), suite, studio, folder=tmp_path / "out")
+    figures = json.loads((tmp_path / "out" / "figures.json").read_text())
+    assert [figure["name"] for figure in figures["figures"]] == [
+        "frechet_distance_brand",
+        "kernel_distance_brand",
+        "frechet_distance_unadapted",
+        "kernel_distance_unadapted",
+        "frechet_distance_floor",
+        "kernel_distance_floor",
+        "gap_closed",
+        "memorisation_excess",
+    ]
+    assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in figures["figures"])
+    frechet = [figure for figure in figures["figures"] if figure["name"].startswith("frechet")]
+    (identity,) = {figure["identity"] for figure in frechet}
+    version = measurement.sources[0].version[:12]
+    assert identity == (
+        f"frechet/efficientnet-lite0@579344248a93/224px-bicubic-antialias/64px/judge@{version}:seed0/N=16"
+    )
+    # Noise from a random network is further from shapes than shapes are.
+    assert measurement.figure("frechet_distance_floor").high < measurement.figure("frechet_distance_brand").low
+    with Image.open(tmp_path / "out" / "grid.png") as grid:
+        assert grid.height > 300
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["figures.json", "grid.png", "report.html"]
+
+
+def test_a_second_run_draws_nothing_and_gives_the_same_figures(
+    suite: BrandSuite, studio: Studio, tiny_brand: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = suite.measure(str(tiny_brand), studio)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("drew again")
+
+    monkeypatch.setattr("evaluation.drawing.MultiTaskPipeline.load", refuse)
+    monkeypatch.setattr("evaluation.extractors.EfficientNetLite0.__call__", refuse)
+    assert suite.measure(str(tiny_brand), studio).to_json() == first.to_json()
+
+
+def test_an_interrupted_evaluation_resumes_at_its_last_batch(
+    suite: BrandSuite,
+    extractor: EfficientNetLite0,
+    tiny_brand: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fresh = Studio(extractor, cache=tmp_path, console=Console(quiet=True))
+    from evaluation.drawing import PipelineIllustrator
+
+    draw, calls = PipelineIllustrator.draw, []
+
+    def interrupted(self: PipelineIllustrator, orders: list[object]) -> object:
+        calls.append(len(orders))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return draw(self, orders)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PipelineIllustrator, "draw", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        suite.measure(str(tiny_brand), fresh)
+    assert len(list(tmp_path.rglob("*.png"))) == 8
+    suite.measure(str(tiny_brand), fresh)
+    assert calls == [8, 8, 8, 8, 8]
+
+
+def test_unadapted_pictures_are_shared_between_brands(
+    suite: BrandSuite, studio: Studio, tiny_brand: Path, tmp_path: Path, tiny_backbone: Path, cache: Path
+) -> None:
+    from registry.artifacts import digest_folder
+    from synthesis.testing import make_tiny_brand
+
+    suite.measure(str(tiny_brand), studio)
+    folders = set((cache / "drawings").iterdir())
+    other = make_tiny_brand(tmp_path / "o", tiny_backbone, "other", seed=5, base_digest=digest_folder(tiny_backbone))
+    suite.measure(str(other), studio)
+    assert len(set((cache / "drawings").iterdir()) - folders) == 1
+
+
+def test_the_backbone_suite_measures_what_was_held_out(judge: Path, studio: Studio, tiny_backbone: Path) -> None:
+    suite = BackboneSuite(pictures=16, judge=str(judge), drawing=FAST)
+    measurement = suite.measure(str(tiny_backbone), studio)
+    assert {figure.name for figure in measurement.figures} >= {"frechet_distance_heldout", "frechet_distance_floor"}
+    assert all("·" in caption for caption in measurement.captions)
+    with pytest.raises(TooFewPicturesError, match=r"has 32 colour drawings of heldout_pair, heldout_subject, 40 are"):
+        BackboneSuite(pictures=40, judge=str(judge), drawing=FAST).measure(str(tiny_backbone), studio)
+
+
+def test_the_pictures_suite_measures_a_folder(judge: Path, studio: Studio, tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    folder.mkdir()
+    for number in range(16):
+        Image.new("RGBA", (96, 80), (16 * number, 0, 200, 128)).save(folder / f"{number:02}.png")
+    suite = PicturesSuite(pictures=16, judge=str(judge))
+    measurement = suite.measure(str(folder), studio)
+    assert measurement.figure("frechet_distance_pictures").low > measurement.figure("frechet_distance_floor").high
+    (folder / "03.png").write_bytes(b"broken")
+    with pytest.raises(EvaluationError, match=r"03.png is not a picture"):
+        suite.measure(str(folder), studio)
+    (folder / "03.png").unlink()
+    with pytest.raises(TooFewPicturesError, match="holds 15 pictures, 16 are measured"):
+        suite.measure(str(folder), studio)
+
+
+def test_the_wrong_kind_of_model_is_named(
+    suite: BrandSuite, judge: Path, studio: Studio, tiny_backbone: Path, tiny_brand: Path
+) -> None:
+    with pytest.raises(EvaluationError, match="is a backbone: use suite=backbone"):
+        suite.measure(str(tiny_backbone), studio)
+    with pytest.raises(EvaluationError, match="is an adapter: use suite=brand"):
+        BackboneSuite(judge=str(judge)).measure(str(tiny_brand), studio)
+
+
+def test_judging_drawings_that_were_learnt_are_refused(judge: Path, studio: Studio, tiny_brand: Path) -> None:
+    with pytest.raises(EvaluationError, match=r"32 judging drawings of .* were learnt"):
+        BrandSuite(pictures=16, judge=str(judge), learn=str(judge)).measure(str(tiny_brand), studio)
+
+
+def test_too_few_judging_drawings_are_refused_with_what_is_possible(
+    suite: BrandSuite, judge: Path, learn: Path, studio: Studio, tiny_brand: Path
+) -> None:
+    with pytest.raises(TooFewPicturesError, match=r"pass suite.pictures=32 or less"):
+        BrandSuite(pictures=33, judge=str(judge), learn=str(learn)).measure(str(tiny_brand), studio)
+    with pytest.raises(EvaluationError, match=r"suite.pictures 15 must lie in 16 to"):
+        BrandSuite(pictures=15)
+
+
+def test_figures_are_logged_where_the_model_is_registered(
+    suite: BrandSuite, studio: Studio, tiny_brand: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ModelStore(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
+    evaluate(str(tiny_brand), suite, studio, folder=tmp_path / "before", store=store)
+    assert "logged to" not in capsys.readouterr().out
+    version = register_model(tiny_brand, "brand-shapes", store=store)
+    evaluate(str(tiny_brand), suite, studio, folder=tmp_path / "after", store=store)
+    assert f"logged to brand-shapes version {version}" in capsys.readouterr().out
+    (logged,) = store.evaluations("brand-shapes", version)
+    assert logged.suite == "brand"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "model is missing: pass model=FOLDER"),
+        (["model=none/such"], "no model folder at none/such"),
+        (["model=none", "suite=nothing"], "backbone.*brand.*pictures.*smoke"),
+        (["model=none", "suite.pictures=3"], "suite.pictures 3 must lie in 16 to 100000"),
+        (["model=none", "suite.drawing.guidance_scale=-1"], "guidance_scale -1 must lie in 0 to 30"),
+        (["model=none", "extractor.weights=none.pth"], "no weights at none.pth"),
+        (["model=none", "suite.picturs=3"], "picturs"),
+    ],
+)
+def test_a_mistake_gets_one_clear_line(
+    arguments: list[str],
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["atelier"])
+    with pytest.raises(SystemExit) as caught:
+        atelier.main(["evaluate", *arguments])
+    told = capsys.readouterr().err
+    assert caught.value.code == atelier.EXIT_MISTAKE
+    assert "Traceback" not in told
+    assert re.search(line, told, flags=re.DOTALL), told
+    assert not (tmp_path / "var").exists()
+
+
+def test_archives_of_other_settings_do_not_mix(tmp_path: Path, tiny_backbone: Path) -> None:
+    from evaluation.drawing import Order, PipelineIllustrator
+    from registry.resolve import resolve_model
+
+    model, orders = resolve_model(str(tiny_backbone)), [Order(prompt="a", seed=0, style="noto")]
+    archive = PictureArchive(tmp_path)
+    for steps in (2, 3):
+        illustrator = PipelineIllustrator(model, DrawingSettings(num_inference_steps=steps))
+        archive.collect(illustrator, orders, batch_pictures=1)
+    assert len(list(tmp_path.iterdir())) == 2
