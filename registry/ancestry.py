@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from registry.mlflow import RegisteredVersion
 from registry.promotion import Move, history
 from registry.resolve import ResolvedModel
 from registry.settings import RegistrySettings
+from registry.version import RegisteredVersion
 
 
 @dataclass(frozen=True)

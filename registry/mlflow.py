@@ -9,23 +9,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from registry.artifacts import Card, digest_folder, read_card
 from registry.card import card_parameters, card_tags
 from registry.errors import ArtifactError, RegistryError
 from registry.figures import FIGURES_FILE, Evaluation, read_evaluation
 from registry.files import hold_lock
+from registry.places import absolute_uri, local_path, refuse_other_files, sqlite_path
+from registry.version import RegisteredVersion, checked_name, refuse_wrong_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,26 +33,7 @@ if TYPE_CHECKING:
 MODELS_EXPERIMENT = "models"
 _MODEL_PATH = "model"
 _EVALUATION_TAG = "evaluation."
-_NAME_FORM = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-_SQLITE = "sqlite:///"
-_SQLITE_HEADER = b"SQLite format 3\0"
 _PARAMETERS_PER_CALL = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegisteredVersion:
-    """One version of a registered model, as its tags tell it."""
-
-    name: str
-    version: int
-    digest: str
-    kind: str
-    licence: str
-    base_digest: str | None
-    datasets: str  # "name@version, …"
-    aliases: tuple[str, ...]
-    run_id: str
-    created_seconds: float  # since 1970
 
 
 class ModelStore:
@@ -63,7 +43,7 @@ class ModelStore:
         self, tracking_uri: str = "sqlite:///var/mlflow.db", artifact_root: str | Path = "var/mlartifacts"
     ) -> None:
         """Remember where to look; relative paths are relative to the current directory, now and not later."""
-        self.tracking_uri = _absolute_uri(tracking_uri)
+        self.tracking_uri = absolute_uri(tracking_uri)
         self.artifact_root = Path(artifact_root).absolute()
 
     # -- runs ------------------------------------------------------------------------------------------------------
@@ -111,7 +91,7 @@ class ModelStore:
         """
         folder = Path(folder)
         card, digest = read_card(folder), digest_folder(folder)
-        _refuse_wrong_name(name, str(card["kind"]))
+        refuse_wrong_name(name, str(card["kind"]))
         with _told_in_one_line(), hold_lock(self.artifact_root / ".lock"):
             known = [version for version in self.versions(name) if version.digest == digest]
             version = known[-1].version if known else self._add_version(name, folder, card, digest)
@@ -155,7 +135,7 @@ class ModelStore:
 
     def exists(self) -> bool:
         """Return whether there is a database to ask; a server is taken to exist."""
-        path = _sqlite_path(self.tracking_uri)
+        path = sqlite_path(self.tracking_uri)
         return path is None or path.is_file()
 
     def names(self) -> list[str]:
@@ -167,11 +147,12 @@ class ModelStore:
 
     def versions(self, name: str) -> list[RegisteredVersion]:
         """Return all versions of ``name``, the first first; none when there is no such model."""
-        return self._search(f"name = '{_checked_name(name)}'")
+        return self._search(f"name = '{checked_name(name)}'")
 
     def with_digest(self, digest: str) -> list[RegisteredVersion]:
         """Return every registered version whose artifact has this digest, under whatever name."""
-        return self._search(f"tags.digest = '{digest}'")
+        is_hex = bool(digest) and set(digest) <= set("0123456789abcdef")
+        return self._search(f"tags.digest = '{digest}'") if is_hex else []
 
     def version(self, name: str, version: int) -> RegisteredVersion:
         """Return one version.
@@ -219,10 +200,10 @@ class ModelStore:
 
     @cached_property
     def _client(self) -> MlflowClient:
-        path = _sqlite_path(self.tracking_uri)
+        path = sqlite_path(self.tracking_uri)
         if path is None:
             return _connect(self.tracking_uri)
-        _refuse_other_files(path)
+        refuse_other_files(path)
         # Two processes that make the tables at once would spoil them.
         with hold_lock(path.with_name(path.name + ".lock"), deadline_seconds=120):
             return _connect(self.tracking_uri)
@@ -291,7 +272,7 @@ class ModelStore:
     def _artifact(self, version: RegisteredVersion, path: str) -> Path:
         with _told_in_one_line():
             uri = f"{self._client.get_run(version.run_id).info.artifact_uri}/{path}"
-        local = _local_path(uri)
+        local = local_path(uri)
         if local is None:
             return self._fetched(version.run_id, path)
         # MLflow remembers where the root was when the run was made; it may have been moved since.
@@ -358,42 +339,3 @@ def _registered(entry: ModelVersion, aliases: Mapping[str, Any]) -> RegisteredVe
         run_id=entry.run_id or "",
         created_seconds=entry.creation_timestamp / 1000,
     )
-
-
-def _checked_name(name: str) -> str:
-    if not _NAME_FORM.fullmatch(name):
-        raise RegistryError(
-            f"'{name}' is no model name: write lower-case letters, digits, '-', '_' and '.', at most 100"
-        )
-    return name
-
-
-def _refuse_wrong_name(name: str, kind: str) -> None:
-    _checked_name(name)
-    if (kind == "adapter") != name.startswith("brand-"):
-        right = "brand-NAME" if kind == "adapter" else "a name without 'brand-', such as backbone"
-        raise RegistryError(f"cannot register this {kind} as '{name}': it takes {right}")
-
-
-def _sqlite_path(uri: str) -> Path | None:
-    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
-
-
-def _absolute_uri(uri: str) -> str:
-    path = _sqlite_path(uri)
-    return uri if path is None else f"{_SQLITE}{path.absolute()}"
-
-
-def _refuse_other_files(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb") as stream:
-            if stream.read(len(_SQLITE_HEADER)) != _SQLITE_HEADER:
-                raise RegistryError(f"{path} is not an SQLite database: move it away, or set registry.tracking_uri")
-
-
-def _local_path(uri: str) -> Path | None:
-    parts = urlsplit(uri)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    return None if parts.scheme else Path(uri)

@@ -9,8 +9,9 @@ from pathlib import Path
 from registry.artifacts import digest_folder, read_card
 from registry.errors import FiguresError, RegistryError
 from registry.figures import FIGURES_FILE, REPORT_FILE, read_evaluation
-from registry.mlflow import ModelStore, RegisteredVersion
+from registry.mlflow import ModelStore
 from registry.resolve import parse_reference
+from registry.version import RegisteredVersion
 
 
 def register_model(

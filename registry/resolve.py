@@ -10,7 +10,8 @@ from pathlib import Path
 from atelier import PROJECT_ROOT
 from registry.artifacts import Card, digest_folder, read_card
 from registry.errors import ArtifactError, RegistryError
-from registry.mlflow import ModelStore, RegisteredVersion
+from registry.mlflow import ModelStore
+from registry.version import RegisteredVersion
 
 _URI = "models:/"
 _URI_FORM = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")

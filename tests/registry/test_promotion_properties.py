@@ -15,9 +15,9 @@ from registry.artifacts import digest_folder, write_card
 from registry.errors import RegistryError
 from registry.figures import Evaluation, Figure
 from registry.gates import Gate, Threshold
-from registry.mlflow import RegisteredVersion
 from registry.promotion import history, promote, rollback
 from registry.settings import RegistrySettings
+from registry.version import RegisteredVersion
 
 NAME = "backbone"
 GATES = {

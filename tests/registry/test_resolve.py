@@ -61,6 +61,13 @@ def test_a_base_with_another_digest_is_refused(
         resolve_model(adapter)
 
 
+def test_a_base_digest_that_is_none_is_refused(registry: RegistrySettings, make_adapter: MakeModel) -> None:
+    adapter = make_adapter(base={"digest": "' OR name LIKE '%", "source": ""})
+    registry.store.register("backbone", adapter.parent / "backbone-weights")
+    with pytest.raises(ArtifactError, match="no registered version has that digest"):
+        resolve_model(adapter, registry.store)
+
+
 def test_an_adapter_is_no_base(make_adapter: MakeModel) -> None:
     one, two = make_adapter("one"), make_adapter("two")
     write_card(two, read_card(two) | {"base": {"digest": digest_folder(one), "source": str(one)}})
