@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -21,7 +22,7 @@ from evaluation.verdicts import brand_verdict
 
 CHROMIUM = next((path for name in ("chromium", "google-chrome", "chrome") if (path := shutil.which(name))), None)
 COUNT = 30
-PROBE = """<script>addEventListener("load", () => document.body.dataset.probe = JSON.stringify({
+PROBE = """<script>addEventListener("load", () => parent.document.body.dataset.probe = JSON.stringify({
   inner: innerWidth, scroll: document.documentElement.scrollWidth,
   images: document.images.length, broken: [...document.images].filter(i => !i.naturalWidth).length,
   fetched: performance.getEntriesByType("resource").filter(r => !r.name.startsWith("data:")).length,
@@ -119,14 +120,16 @@ def test_a_report_that_fails_leaves_no_figures(measurement: Measurement, tmp_pat
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the page is not rendered")
 @pytest.mark.parametrize("width_px", [1280, 400])
 def test_the_page_renders_in_a_browser(measurement: Measurement, tmp_path: Path, width_px: int) -> None:
+    # A window has a least width, a frame has none.
+    inside = html.escape(render_report(measurement) + PROBE)
     page = tmp_path / "page.html"
-    page.write_text(render_report(measurement) + PROBE)
+    page.write_text(f'<body><iframe width="{width_px}" height="900" style="border:0" srcdoc="{inside}"></iframe>')
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    command = [str(CHROMIUM), *flags, f"--window-size={width_px},900", "--dump-dom", page.as_uri()]
+    command = [str(CHROMIUM), *flags, "--window-size=1400,1000", "--dump-dom", page.as_uri()]
     dumped = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    found = re.search(r'data-probe="([^"]+)"', dumped)
+    found = re.search(r'<body data-probe="([^"]+)"', dumped)
     assert found
-    probe = json.loads(found[1].replace("&quot;", '"'))
+    probe = json.loads(html.unescape(found[1]))
     assert probe["inner"] == width_px
     assert probe["scroll"] <= width_px
     assert probe["images"] > 3 * 24
