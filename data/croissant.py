@@ -20,6 +20,7 @@ CONTEXT: dict[str, Any] = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -39,6 +40,7 @@ CONTEXT: dict[str, Any] = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -70,15 +72,21 @@ def croissant(card: DatasetCard) -> str:
         "name": card.name,
         "description": description,
         "version": f"1.0.0+{card.version[:12]}",
-        "license": [f"https://spdx.org/licenses/{licence}" for licence in card.licences],
+        "license": [_licence(licence) for licence in card.licences],
         "creator": [_without_empty({"@type": "sc:Organization", "name": name, "url": url}) for name, url in creators],
         "url": f"urn:sha256:{card.version}",
         "citeAs": "See ATTRIBUTION.md.",
         "datePublished": "1970-01-01",
         "distribution": [*_shards(card), *_file_sets(card)],
-        "recordSet": [_record_set()],
+        "recordSet": [_record_set(), _picture_set()],
     }
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+
+
+def _licence(expression: str) -> str:
+    """Return the address of one SPDX licence; compound and own licences have none and stay as they are."""
+    listed = " " not in expression and not expression.startswith("LicenseRef-")
+    return f"https://spdx.org/licenses/{expression}" if listed else expression
 
 
 def _shards(card: DatasetCard) -> list[dict[str, Any]]:
@@ -126,6 +134,25 @@ def _record_set() -> dict[str, Any]:
         for name in TEXT_FIELDS
     ]
     return {"@type": "cr:RecordSet", "@id": "samples", "name": "samples", "field": texts}
+
+
+def _picture_set() -> dict[str, Any]:
+    parts = (("file", "sc:Text", "filename"), ("picture", "sc:ImageObject", "content"))
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "drawn",
+        "name": "drawn",
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"drawn/{name}",
+                "name": name,
+                "dataType": kind,
+                "source": {"fileSet": {"@id": "pictures"}, "extract": {"fileProperty": content}},
+            }
+            for name, kind, content in parts
+        ],
+    }
 
 
 def _without_empty(values: dict[str, str]) -> dict[str, str]:

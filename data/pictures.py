@@ -191,7 +191,8 @@ def _json_note(file: Path, listed: tuple[str, ...]) -> Note:
 
 
 def _cleaned(captions: list[str]) -> tuple[str, ...]:
-    cut = (" ".join(caption.split())[:MAX_CAPTION_CHARACTERS] for caption in captions)
+    whole = (caption.encode("utf-8", "replace").decode() for caption in captions)
+    cut = (" ".join(caption.split())[:MAX_CAPTION_CHARACTERS] for caption in whole)
     return tuple(dict.fromkeys(filter(None, cut)))[:MAX_CAPTIONS]
 
 

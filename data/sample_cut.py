@@ -33,7 +33,7 @@ RECURRING_SETS = 5
 # openmoji's own additions to Unicode, many of them marks of companies.
 LEFT_OUT_CATEGORIES = re.compile(r"extras|component")
 # Clock faces, keycaps and plain shapes are so alike that one learnt would give another judged away.
-PLAIN = re.compile(r"(?:square|circle|oclock|thirty)$|^keycap-")
+PLAIN = re.compile(r"(?:square|circle|o.?clock|thirty)$|^keycap-")
 MARK = re.compile(r"(?:^|-)(?:brand|logos?)(?:-|$)")
 MARK_CATEGORY = re.compile(r"\bbrand|\blogo")
 

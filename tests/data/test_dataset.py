@@ -1,0 +1,192 @@
+"""Reading a dataset, by our reader and by webdataset's, and finding what is damaged."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from PIL import Image
+from webdataset import tariterators
+
+from data.dataset import Dataset, on_ground, open_dataset
+from data.errors import DatasetError
+from data.verify import verify
+
+
+class MakeDataset(Protocol):
+    def __call__(self, out: str = ..., *, icons: int = ...) -> Dataset: ...
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
+    return make_dataset()
+
+
+def test_rows_records_and_pictures_agree(dataset: Dataset) -> None:
+    assert len(dataset) == len(dataset.records) == dataset.card.count == 24
+    assert len(dataset.card.shards) == 5
+    for row, record in enumerate(dataset.records):
+        assert dataset.index[row].key == record.key
+        assert dataset.picture(row).mode == "RGBA"
+        assert dataset.picture(row).size == (32, 32)
+    assert len(dataset.rows(collection="dots")) == 12
+    assert sum(len(dataset.rows(split=split)) for split in dataset.card.splits) == 24
+    assert {dataset.records[row].monochrome for row in dataset.rows(collection="tiles", split="train")} == {False}
+
+
+def test_webdataset_reads_the_same_samples(dataset: Dataset) -> None:
+    theirs = []
+    for shard in dataset.card.shards:
+        with (dataset.folder / shard.file).open("rb") as stream:
+            members = tariterators.tar_file_expander([{"url": shard.file, "stream": stream}])
+            theirs += list(tariterators.group_by_keys(members))
+    assert [sample["__key__"] for sample in theirs] == [record.key for record in dataset.records]
+    for row, sample in enumerate(theirs):
+        assert sample["webp"] == dataset.picture_bytes(row)
+        assert sample["json"] == dataset.records[row].to_json()
+
+
+def test_a_dataset_can_be_sent_to_another_process(dataset: Dataset) -> None:
+    assert pickle.loads(pickle.dumps(dataset)).picture_bytes(3) == dataset.picture_bytes(3)
+
+
+def test_ground_shows_where_a_picture_is_clear() -> None:
+    half = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    half.putpixel((0, 0), (10, 20, 30, 255))
+    assert [on_ground(half, "#ff0000").getpixel((x, 0)) for x in range(2)] == [(10, 20, 30), (255, 0, 0)]
+    assert on_ground(half).getpixel((1, 0)) == (255, 255, 255)
+
+
+def test_a_sound_dataset_verifies(dataset: Dataset) -> None:
+    assert verify(dataset.folder).card == dataset.card
+
+
+def test_one_flipped_byte_is_found_wherever_it_lies(dataset: Dataset) -> None:
+    shard = dataset.folder / "shard-000000.tar"
+    sound = shard.read_bytes()
+    first = dataset.index[0]
+    for offset in (*range(0, first.length, 97), len(sound) - 1):
+        damaged = bytearray(sound)
+        damaged[offset] ^= 0x10
+        shard.write_bytes(damaged)
+        with pytest.raises(DatasetError, match=r"shard-000000\.tar") as failure:
+            verify(dataset.folder)
+        inside = sound[offset] != 0 and offset < first.length
+        assert first.key in str(failure.value) or not inside or "between its samples" in str(failure.value)
+    shard.write_bytes(sound)
+    verify(dataset.folder)
+
+
+def test_a_flipped_byte_of_a_picture_names_its_sample(dataset: Dataset) -> None:
+    row = 7
+    line = dataset.index[row]
+    shard = dataset.folder / line.shard
+    content = bytearray(shard.read_bytes())
+    content[content.index(dataset.picture_bytes(row), line.offset) + 30] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(DatasetError, match=f"{line.shard}: sample {line.key} is damaged"):
+        verify(dataset.folder)
+
+
+def edit(file: Path, **changes: Any) -> None:
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps(values | changes))
+
+
+def damage_missing_shard(folder: Path) -> None:
+    (folder / "shard-000001.tar").unlink()
+
+
+def damage_cut_shard(folder: Path) -> None:
+    shard = folder / "shard-000001.tar"
+    shard.write_bytes(shard.read_bytes()[:-512])
+
+
+def damage_index(folder: Path) -> None:
+    lines = (folder / "index.jsonl").read_text().replace('"MIT"', '"ISC"', 1)
+    (folder / "index.jsonl").write_text(lines)
+
+
+def damage_index_line(folder: Path) -> None:
+    (folder / "index.jsonl").write_text("{" + (folder / "index.jsonl").read_text())
+
+
+def damage_version(folder: Path) -> None:
+    edit(folder / "dataset.json", version="0" * 64)
+
+
+def damage_count(folder: Path) -> None:
+    edit(folder / "dataset.json", licences={"MIT": 23})
+
+
+def damage_attribution(folder: Path) -> None:
+    (folder / "ATTRIBUTION.md").write_text("mine")
+
+
+def damage_refusals(folder: Path) -> None:
+    (folder / "refusals.jsonl").write_text("?\n")
+
+
+def damage_card(folder: Path) -> None:
+    (folder / "dataset.json").write_text("{}")
+
+
+def damage_no_card(folder: Path) -> None:
+    (folder / "dataset.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_missing_shard, r"lacks shard-000001\.tar"),
+        (damage_cut_shard, r"shard-000001\.tar has .* bytes, not"),
+        (damage_index, r"index\.jsonl disagrees"),
+        (damage_index_line, r"index\.jsonl line 1 is broken"),
+        (damage_version, "not the Merkle root"),
+        (damage_count, "miscounts its licences"),
+        (damage_attribution, r"ATTRIBUTION\.md is missing or not"),
+        (damage_refusals, r"refusals\.jsonl"),
+        (damage_card, r"dataset\.json is broken"),
+        (damage_no_card, r"is not a dataset: it has no dataset\.json"),
+    ],
+)
+def test_other_damage_is_named(damage: Any, message: str, dataset: Dataset) -> None:
+    damage(dataset.folder)
+    with pytest.raises(DatasetError, match=message):
+        verify(dataset.folder)
+
+
+def test_what_is_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is not a folder"):
+        open_dataset(tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="is not a dataset"):
+        open_dataset(tmp_path)
+
+
+def test_the_croissant_file_lists_each_shard(dataset: Dataset) -> None:
+    document = json.loads((dataset.folder / "croissant.json").read_text())
+    shards = {item["@id"]: item["sha256"] for item in document["distribution"] if item["@type"] == "cr:FileObject"}
+    assert shards == {shard.file: shard.sha256 for shard in dataset.card.shards}
+    assert document["license"] == ["https://spdx.org/licenses/MIT"]
+
+
+SAMPLE = Path(__file__).resolve().parents[2] / "assets" / "sample"
+
+
+@pytest.mark.parametrize(("name", "count"), [("base", 1516), ("openmoji-learn", 60), ("openmoji-judge", 300)])
+def test_the_shipped_samples_verify(name: str, count: int) -> None:
+    assert len(verify(SAMPLE / name)) == count
+
+
+def test_the_shipped_brand_is_judged_by_other_subjects_than_it_is_learnt_from() -> None:
+    learn, judge = open_dataset(SAMPLE / "openmoji-learn"), open_dataset(SAMPLE / "openmoji-judge")
+    learnt, judged = ({record.subject for record in dataset.records} for dataset in (learn, judge))
+    assert not learnt & judged
+    assert {record.split for record in learn.records} == {"train"}
+    assert judge.card.splits["heldout_subject"] == 100
+    assert learn.card.licences == {"CC-BY-SA-4.0": 60}
+    assert Image.open(io.BytesIO(learn.picture_bytes(0))).size == (128, 128)

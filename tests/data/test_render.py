@@ -1,0 +1,124 @@
+"""What cannot become a picture, and that what can is drawn the same each time."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from data.render import Unusable, render
+from data.svg import icon_svg, svg_danger
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 8 8">{}</svg>'
+RECT = '<rect width="8" height="8"/>'
+
+
+def svg(body: str) -> bytes:
+    return SVG.format(body).encode()
+
+
+def picture(width: int = 64, height: int = 64, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    noise = Image.effect_noise((64, 64), 90).convert("RGB")
+    noise.resize((width, height), Image.Resampling.NEAREST).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def frames() -> bytes:
+    first, second = Image.new("RGB", (40, 40), "red"), Image.new("RGB", (40, 40), "blue")
+    return_to = io.BytesIO()
+    first.save(return_to, "WEBP", save_all=True, append_images=[second])
+    return return_to.getvalue()
+
+
+def reuse_bomb() -> bytes:
+    """Eight levels of ten uses each: a hundred million rectangles in a kilobyte."""
+    levels = [f'<g id="l0">{RECT}</g>']
+    levels += [f'<g id="l{n}">' + f'<use xlink:href="#l{n - 1}"/>' * 10 + "</g>" for n in range(1, 9)]
+    return svg("".join(levels))
+
+
+REFUSED = {
+    "truncated": (picture()[:900], "broken picture"),
+    "not a picture": (b"hello, world", "broken picture"),
+    "empty file": (b"", "broken picture"),
+    "another format": (picture(kind="GIF"), "broken picture"),
+    "small": (picture(31, 200), "picture too small"),
+    "animated": (frames(), "animated picture"),
+    "bomb": (picture(8000, 8000, compress_level=1), "picture too large"),
+    "broken svg": (b"<svg", "unsafe or broken SVG"),
+    "other xml": (b"<html></html>", "unsafe or broken SVG"),
+    "script": (svg("<script>1</script>" + RECT), "unsafe or broken SVG"),
+    "handler": (svg('<rect onclick="x()" width="8" height="8"/>'), "unsafe or broken SVG"),
+    "outside picture": (svg('<image href="file:///etc/passwd" width="8" height="8"/>'), "unsafe or broken SVG"),
+    "outside use": (svg('<use xlink:href="http://example.org/a.svg#b"/>'), "unsafe or broken SVG"),
+    "outside style": (svg("<style>@import url(http://example.org/a.css);</style>" + RECT), "unsafe or broken SVG"),
+    "outside fill": (svg('<rect style="fill:url(http://a.b/c)" width="8" height="8"/>'), "unsafe or broken SVG"),
+    "entity": (b'<!DOCTYPE svg [<!ENTITY a "b">]>' + svg(RECT), "unsafe or broken SVG"),
+    "reuse bomb": (reuse_bomb(), "unsafe or broken SVG"),
+    "use cycle": (svg('<g id="a"><use xlink:href="#a"/></g>'), "unsafe or broken SVG"),
+    "nesting": (svg("<g>" * 500 + RECT + "</g>" * 500), "unsafe or broken SVG"),
+    "nothing drawn": (svg("<g/>"), "empty picture"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_with_a_reason(case: str) -> None:
+    content, reason = REFUSED[case]
+    result = render(content, monochrome=False, picture_px=32)
+    assert isinstance(result, Unusable)
+    assert result.reason == reason
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        RECT,
+        '<defs><g id="a"><rect width="4" height="4"/></g></defs><use xlink:href="#a"/>',
+        '<linearGradient id="g"><stop stop-color="red"/></linearGradient><rect fill="url(#g)" width="8" height="8"/>',
+        '<rect width="8" height="8"><animate attributeName="x" values="0;1"/></rect>',
+    ],
+)
+def test_sound_svg_is_drawn(body: str) -> None:
+    assert svg_danger(svg(body)) is None
+    assert isinstance(render(svg(body), monochrome=False, picture_px=32), bytes)
+
+
+def opened(result: bytes | Unusable) -> Image.Image:
+    assert isinstance(result, bytes)
+    return Image.open(io.BytesIO(result)).convert("RGBA")
+
+
+def test_one_colour_drawings_are_black_with_ink_in_alpha() -> None:
+    drawn = opened(render(svg('<rect fill="#f00" width="8" height="4"/>'), monochrome=True, picture_px=16))
+    assert drawn.getpixel((8, 2)) == (0, 0, 0, 255)
+    assert drawn.getchannel("A").getpixel((8, 14)) == 0
+
+
+def test_pictures_keep_their_proportions_on_a_transparent_square(tmp_path: Path) -> None:
+    file = tmp_path / "wide.png"
+    Image.new("RGB", (80, 40), "red").save(file)
+    drawn = opened(render(file, monochrome=False, picture_px=32))
+    assert drawn.size == (32, 32)
+    assert drawn.getpixel((16, 16)) == (255, 0, 0, 255)
+    assert drawn.getchannel("A").getpixel((16, 2)) == 0
+
+
+def test_icons_of_any_shape_are_centred_and_turned() -> None:
+    wide = {"body": '<path d="M0 0h4v8H0z"/>', "width": 16, "height": 8}
+    left = opened(render(icon_svg(wide, {}), monochrome=True, picture_px=32)).getchannel("A")
+    assert (left.getpixel((2, 16)), left.getpixel((2, 2)), left.getpixel((30, 16))) == (255, 0, 0)
+    flipped = opened(render(icon_svg(wide | {"hFlip": True}, {}), monochrome=True, picture_px=32)).getchannel("A")
+    assert (flipped.getpixel((2, 16)), flipped.getpixel((30, 16))) == (0, 255)
+    turned = opened(render(icon_svg(wide | {"rotate": 1}, {}), monochrome=True, picture_px=32)).getchannel("A")
+    assert (turned.getpixel((16, 2)), turned.getpixel((16, 30)), turned.getpixel((2, 16))) == (255, 0, 0)
+
+
+def test_sizes_default_to_those_of_the_set() -> None:
+    icon = {"body": '<path d="M0 0h24v24H0z"/>'}
+    drawn = opened(render(icon_svg(icon, {"width": 48, "height": 48}), monochrome=True, picture_px=32))
+    assert drawn.getchannel("A").getbbox() == (0, 0, 16, 16)
+    moved = opened(render(icon_svg(icon, {"width": 48, "height": 48, "left": -24}), monochrome=True, picture_px=32))
+    assert moved.getchannel("A").getbbox() == (16, 0, 32, 16)
