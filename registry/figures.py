@@ -68,9 +68,13 @@ def read_evaluation(path: Path) -> Evaluation:
         raise FiguresError(f"{path} is not a figures file of atelier evaluate: {reason}") from None
 
 
-def by_name(evaluations: Iterable[Evaluation]) -> dict[str, Figure]:
-    """Return each figure by its name; of one measured twice, the later evaluation's."""
-    return {figure.name: figure for evaluation in evaluations for figure in evaluation.figures}
+def by_name(evaluations: Iterable[Evaluation], *, least_pictures: int = 0) -> dict[str, Figure]:
+    """Return each figure by its name, the later one of two, without those of fewer than ``least_pictures``.
+
+    A figure that tells no count is kept: it may be none of pictures.
+    """
+    figures = [figure for evaluation in evaluations for figure in evaluation.figures]
+    return {figure.name: figure for figure in figures if figure.count is None or figure.count >= least_pictures}
 
 
 def _parse(document: dict[str, Any]) -> Evaluation:

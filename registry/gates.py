@@ -50,11 +50,16 @@ class Threshold:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What a model must fulfil before an alias may point to it."""
+    """What a model must fulfil before an alias may point to it.
+
+    Figures of fewer than ``least_pictures`` count as not measured: a quick look must not open a gate, nor stand
+    before a thorough one.
+    """
 
     name: str
     thresholds: Sequence[Threshold]
     policies: Sequence[str]
+    least_pictures: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a policy that does not exist."""
@@ -68,6 +73,7 @@ class Gate:
             "name": self.name,
             "thresholds": [asdict(threshold) for threshold in self.thresholds],
             "policies": list(self.policies),
+            "least_pictures": self.least_pictures,
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
@@ -88,42 +94,32 @@ def load_gate(kind: str) -> Gate:
 
 def run_gate(gate: Gate, model: ResolvedModel, evaluations: Sequence[Evaluation]) -> Verdict:
     """Hold a model and what was measured on it against a gate."""
-    figures = by_name(evaluations)
-    checks = [_hold(threshold, figures) for threshold in gate.thresholds]
+    figures = by_name(evaluations, least_pictures=gate.least_pictures)
+    enough = f" on {gate.least_pictures} pictures or more" if gate.least_pictures else ""
+    checks = [_hold(threshold, figures, enough) for threshold in gate.thresholds]
     checks += [POLICIES[policy](model, evaluations) for policy in gate.policies]
     return Verdict(gate=gate.name, gate_digest=gate.digest(), checks=tuple(checks))
 
 
-def _hold(threshold: Threshold, figures: Mapping[str, Figure]) -> Check:
+def _hold(threshold: Threshold, figures: Mapping[str, Figure], enough: str) -> Check:
     rule = f"{threshold.figure} {threshold.comparison} {threshold.against}"
     sides = [_value(threshold.figure, figures), _value(threshold.against, figures)]
     missing = [str(n) for n, v in zip((threshold.figure, threshold.against), sides, strict=True) if v is None]
     if missing:
-        sentence = f"{' and '.join(missing)} not measured: run atelier evaluate on this version"
-        return _check(threshold, rule, passed=threshold.optional, sentence=_or_optional(sentence, threshold))
+        advice = "this check is optional" if threshold.optional else "run atelier evaluate on this version"
+        sentence = f"{' and '.join(missing)} not measured{enough}: {advice}"
+        return _check(rule, passed=threshold.optional, sentence=sentence)
     left, right = (side for side in sides if side is not None)
     other = _identity_clash(threshold, figures)
     if other:
-        return _check(threshold, rule, passed=False, sentence=other, left=left, right=right)
+        return _check(rule, passed=False, sentence=other, left=left, right=right)
     passed = _COMPARISONS[threshold.comparison](left, right)
     sentence = f"{rule}: {left:.4g} against {right:.4g}" + ("" if passed else f"; {threshold.why}")
-    return _check(threshold, rule, passed=passed, sentence=sentence, left=left, right=right)
+    return _check(rule, passed=passed, sentence=sentence, left=left, right=right)
 
 
-def _check(
-    threshold: Threshold,
-    rule: str,
-    *,
-    passed: bool,
-    sentence: str,
-    left: float | None = None,
-    right: float | None = None,
-) -> Check:
+def _check(rule: str, *, passed: bool, sentence: str, left: float | None = None, right: float | None = None) -> Check:
     return Check(check=rule, passed=passed, figure=left, threshold=right, sentence=sentence)
-
-
-def _or_optional(sentence: str, threshold: Threshold) -> str:
-    return f"{threshold.figure} not measured; this check is optional" if threshold.optional else sentence
 
 
 def _value(reference: float | str, figures: Mapping[str, Figure]) -> float | None:
@@ -142,7 +138,8 @@ def _identity_clash(threshold: Threshold, figures: Mapping[str, Figure]) -> str 
     """Two figures measured in different ways are not comparable: another extractor, another resizer, another N."""
     if not isinstance(threshold.against, str):
         return None
-    ours, theirs = (figures[_split(side)[0]].identity for side in (threshold.figure, threshold.against))
-    if ours == theirs:
+    one, other = (figures[_split(side)[0]] for side in (threshold.figure, threshold.against))
+    if (one.identity, one.count) == (other.identity, other.count):
         return None
-    return f"{threshold.figure} ({ours}) and {threshold.against} ({theirs}) were not measured in the same way"
+    ours, theirs = (f"{figure.name} ({figure.identity}, {figure.count} pictures)" for figure in (one, other))
+    return f"{ours} and {theirs} were not measured in the same way"

@@ -83,11 +83,21 @@ def test_comparisons_are_arithmetic_and_nan_passes_none(left: float, right: floa
     assert len(verdict.digest()) == 64
 
 
-def test_figures_measured_in_different_ways_are_not_compared() -> None:
-    figures = Figure(name="a", value=1, identity="N=128"), Figure(name="b", value=2, identity="N=512")
+@pytest.mark.parametrize("other", [{"identity": "N=512", "count": 128}, {"identity": "N=128", "count": 60}])
+def test_figures_measured_in_different_ways_are_not_compared(other: dict[str, Any]) -> None:
+    figures = Figure(name="a", value=1, identity="N=128", count=128), Figure(name="b", value=2, **other)
     verdict = run_gate(gate_of("a", "<", "b"), model_with({}), [measured(*figures)])
     assert not verdict.passed
     assert "not measured in the same way" in verdict.failures[0].sentence
+
+
+def test_a_quick_look_neither_opens_a_gate_nor_hides_a_thorough_one() -> None:
+    gate = dataclasses.replace(gate_of("a", "<", 2), least_pictures=64)
+    quick, thorough = measured(Figure(name="a", value=1, count=16)), measured(Figure(name="a", value=3, count=128))
+    verdict = run_gate(gate, model_with({}), [quick])
+    assert not verdict.passed
+    assert "a not measured on 64 pictures or more" in verdict.failures[0].sentence
+    assert "3 against 2" in run_gate(gate, model_with({}), [thorough, quick]).failures[0].sentence
 
 
 def test_a_gate_without_checks_passes_nothing() -> None:
