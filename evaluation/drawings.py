@@ -13,10 +13,11 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from data.dataset import Dataset, on_ground
+from data.dataset import CARD_FILE, Dataset, DatasetCard, on_ground
 from data.record import SPLITS
 from evaluation.drawing import to_tensor
 from evaluation.errors import EvaluationError, TooFewPicturesError
+from registry.artifacts import Card
 from synthesis.pixels import square
 
 WHITE = (255, 255, 255)
@@ -96,6 +97,30 @@ def pictures_in(folder: Path, count: int) -> tuple[list[Image.Image], tuple[str,
     if len(files) < count:
         raise TooFewPicturesError(f"{folder} holds {len(files)} pictures, {count} are measured: pass suite.pictures=N")
     return [_opened(file) for file in files[:count]], tuple(file.stem for file in files[:count])
+
+
+def dataset_versions(card: Card) -> set[str]:
+    """Return the versions of the datasets that a model's card names."""
+    return {str(dataset.get("version")) for dataset in card.get("datasets") or []}
+
+
+def learnt_folder(card: Card) -> Path:
+    """Return the folder of the dataset that an adapter learnt, as its card's configuration tells.
+
+    Raises EvaluationError when none of the places that onboarding uses holds a dataset of the card's version.
+    """
+    config = card.get("config") or {}
+    places = [
+        Path(str(config.get("images") or "(no folder named)")),
+        Path(str(config.get("out") or "var/brands")) / str(card.get("brand")) / "pictures",
+    ]
+    for place in places:
+        if (place / CARD_FILE).is_file() and DatasetCard.read(place).version in dataset_versions(card):
+            return place
+    raise EvaluationError(
+        f"the drawings that {card['name']} learnt are not where its card says"
+        f" ({', '.join(map(str, places))}): pass suite.learn=DIR, the dataset that it learnt"
+    )
 
 
 def refuse_learnt(judge: Dataset, rows: Sequence[int], learn: Dataset) -> None:

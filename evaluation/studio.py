@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from evaluation.drawing import DrawingSettings, Illustrator, Order, PictureArchive, PipelineIllustrator
+from evaluation.drawing import DrawingSettings, Order, PictureArchive, PipelineIllustrator
 from evaluation.extractors import Extractor
 from evaluation.features import FeatureStore
 from evaluation.measurement import Column
@@ -41,26 +41,22 @@ class Studio:
         """Find a model by folder or ``models:/`` reference; RegistryError says what there is."""
         return resolve_model(reference, self._store)
 
-    def draw(self, model: ResolvedModel, orders: Sequence[Order], settings: DrawingSettings, label: str) -> Tensor:
-        """Return uint8 pictures [N,3,H,W] of all orders by a model."""
-        return self.draw_with(PipelineIllustrator(model, settings, self._device), orders, settings, label)
-
-    def draw_with(
-        self, illustrator: Illustrator, orders: Sequence[Order], settings: DrawingSettings, label: str
-    ) -> Tensor:
-        """Return uint8 pictures [N,3,H,W] of all orders by an illustrator."""
-        with self._progress(label, len(orders)) as advance:
-            return self._archive.collect(illustrator, orders, batch_pictures=settings.batch_pictures, advance=advance)
+    def drawn(
+        self, model: ResolvedModel, orders: Sequence[Order], settings: DrawingSettings, title: str, short: str
+    ) -> Column:
+        """Return what a model draws to order, under a title, with its features."""
+        illustrator = PipelineIllustrator(model, settings, self._device)
+        with self._progress(f"drawing: {_lowered(title)}", len(orders)) as advance:
+            pictures = self._archive.collect(
+                illustrator, orders, batch_pictures=settings.batch_pictures, advance=advance
+            )
+        return self.column(title, short, pictures)
 
     def column(self, title: str, short: str, pictures_N3HW: Tensor) -> Column:
         """Return pictures with their features under a title."""
-        with self._progress(f"looking at: {title[0].lower()}{title[1:]}", len(pictures_N3HW)) as advance:
+        with self._progress(f"looking at: {_lowered(title)}", len(pictures_N3HW)) as advance:
             features_ND = self._features(pictures_N3HW, advance)
         return Column(title=title, short=short, pictures=pictures_N3HW, features=features_ND)
-
-    def say(self, text: str) -> None:
-        """Tell the person something on a line of its own."""
-        self._console.print(text, highlight=False)
 
     @contextmanager
     def _progress(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -74,3 +70,7 @@ class Studio:
         with Progress(*columns, console=self._console) as progress:
             task = progress.add_task(label, total=total)
             yield lambda count: progress.advance(task, count)
+
+
+def _lowered(title: str) -> str:
+    return title[0].lower() + title[1:]

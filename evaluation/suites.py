@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
 from data.dataset import Dataset, open_dataset
 from evaluation.distances import LEAST_PICTURES, nearest_cosine
 from evaluation.drawing import DrawingSettings, Order, check_range, to_tensor
 from evaluation.drawings import (
     colour_rows,
+    dataset_versions,
     fitted,
     in_drawn_order,
+    learnt_folder,
     matched_by_style,
     pictures_in,
     real_pictures,
@@ -27,7 +27,8 @@ from evaluation.drawings import (
     two_halves,
 )
 from evaluation.errors import EvaluationError, TooFewPicturesError
-from evaluation.measurement import Column, Measurement, Source
+from evaluation.figures import Figure
+from evaluation.measurement import Chart, Column, Measurement, Source
 from evaluation.studio import Studio
 from evaluation.verdicts import backbone_verdict, brand_verdict, pictures_verdict
 from evaluation.yardstick import Yardstick, charts_of, label_of, likeness_of
@@ -48,14 +49,15 @@ class BrandSuite:
 
     The captions of ``pictures`` judging drawings are drawn twice with equal seeds: with the adapter, and by the
     backbone in no style.  Both are held against those judging drawings.  So are as many other drawings of the brand:
-    that is the floor, what two sets of the brand's own drawings are apart.  ``learn`` is what the adapter learnt.
+    that is the floor, what two sets of the brand's own drawings are apart.  ``learn`` is the dataset that the adapter
+    learnt, None the one that its card names.
     """
 
     name: str = "brand"
     pictures: int = 128
     seed: int = 0
     judge: str = "assets/sample/openmoji-judge"
-    learn: str = "assets/sample/openmoji-learn"
+    learn: str | None = None
     drawing: DrawingSettings = field(default_factory=DrawingSettings)
 
     def __post_init__(self) -> None:
@@ -64,30 +66,20 @@ class BrandSuite:
     def measure(self, reference: str, studio: Studio) -> Measurement:
         """Return the measurement; EvaluationError when it is no adapter or the drawings do not fit together."""
         model, base = _adapter(studio.resolve(reference), self.name)
-        judge, learn = open_dataset(Path(self.judge)), open_dataset(Path(self.learn))
+        judge, learn = open_dataset(Path(self.judge)), open_dataset(self._learnt_by(model))
         rows, others = two_halves(judge, self.pictures, self.seed)
         refuse_learnt(judge, [*rows, *others], learn)
         orders = _orders(judge, rows, self.seed)
-        adapted = studio.column(
-            "With the adapter", "adapter", studio.draw(model, orders, self.drawing, "drawing with the adapter")
-        )
-        plain = studio.column(
-            "Without the adapter", "without", studio.draw(base, orders, self.drawing, "drawing without it")
-        )
+        adapted = studio.drawn(model, orders, self.drawing, "With the adapter", "adapter")
+        plain = studio.drawn(base, orders, self.drawing, "Without the adapter", "without")
         px = adapted.pictures.shape[-1]
         real = studio.column("The brand's own drawing", "brand", real_pictures(judge, rows, px))
         floor = studio.column("Other drawings of the brand", "floor", real_pictures(judge, others, px))
-        learnt = studio.column("Learnt", "learnt", real_pictures(learn, range(len(learn)), px))
-
+        learnt = studio.column("What it learnt", "learnt", real_pictures(learn, range(len(learn)), px))
         yardstick = Yardstick(real=real, judge=label_of(judge, self.seed), extractor=studio.extractor_identity)
-        by_adapter = yardstick.distances("brand", adapted)
-        by_base = yardstick.distances("unadapted", plain)
-        by_brand = yardstick.distances("floor", floor)
-        gap = yardstick.gap_closed(by_adapter, by_base, by_brand)
-        control = torch.cat([real.features, floor.features])
-        likeness = likeness_of(adapted, control, learnt, tuple(record.caption for record in learn.records))
-        excess = yardstick.memorisation_excess(likeness, label_of(learn))
-        figures = [f for each in (by_adapter, by_base, by_brand) for f in each.figures.values()]
+        likeness = likeness_of(adapted, (real, floor), learnt, tuple(record.caption for record in learn.records))
+        figures, charts = _brand_figures(yardstick, adapted, plain, floor)
+        figures += (yardstick.memorisation_excess(likeness, label_of(learn)),)
         brand = str(model.card.get("brand") or model.card["name"])
         return Measurement(
             suite=self.name,
@@ -95,9 +87,9 @@ class BrandSuite:
             reference=reference,
             digest=model.digest,
             title=brand,
-            figures=(*figures, gap, excess),
-            charts=charts_of({"With the adapter": by_adapter, "Without it": by_base, "Floor": by_brand}),
-            verdict=brand_verdict(brand, {figure.name: figure for figure in (*figures, gap, excess)}),
+            figures=figures,
+            charts=charts,
+            verdict=brand_verdict(brand, {figure.name: figure for figure in figures}),
             captions=tuple(order.prompt for order in orders),
             columns=(real, adapted, plain),
             sources=(Source.of("judged by", judge), Source.of("learnt", learn)),
@@ -105,8 +97,11 @@ class BrandSuite:
             extractor=studio.extractor_identity,
             likeness=likeness,
             cards=(model.card, base.card),
-            notes=_notes(model, learn),
+            notes=_notes(model, judge, learn),
         )
+
+    def _learnt_by(self, model: ResolvedModel) -> Path:
+        return Path(self.learn) if self.learn else learnt_folder(model.card)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +128,8 @@ class BackboneSuite:
         judge = open_dataset(Path(self.judge))
         rows = self._heldout(judge)
         orders = _orders(judge, rows, self.seed, styled=True)
-        drawn = studio.draw(model, orders, self.drawing, "drawing what it never learnt")
-        px = drawn.shape[-1]
-        made = studio.column("The backbone", "backbone", drawn)
+        made = studio.drawn(model, orders, self.drawing, "The backbone", "backbone")
+        px = made.pictures.shape[-1]
         real = studio.column("The set's own drawing", "real", real_pictures(judge, rows, px))
         others = matched_by_style(judge, rows, colour_rows(judge, ("train",)), self.seed)
         floor = studio.column("Other drawings of the sets", "floor", real_pictures(judge, others, px))
@@ -236,6 +230,18 @@ def _orders(judge: Dataset, rows: Sequence[int], seed: int, *, styled: bool = Fa
     ]
 
 
+def _brand_figures(
+    yardstick: Yardstick, adapted: Column, plain: Column, floor: Column
+) -> tuple[tuple[Figure, ...], tuple[Chart, ...]]:
+    """Return both distances of the three sets and the gap that the adapter closes, and their charts."""
+    by_adapter = yardstick.distances("brand", adapted)
+    by_base = yardstick.distances("unadapted", plain)
+    by_brand = yardstick.distances("floor", floor)
+    distances = [figure for each in (by_adapter, by_base, by_brand) for figure in each.figures.values()]
+    gap = yardstick.gap_closed(by_adapter, by_base, by_brand)
+    return (*distances, gap), charts_of({"With the adapter": by_adapter, "Without it": by_base, "Floor": by_brand})
+
+
 def _nearest(real: Column, made: Column) -> Column:
     """Return for each made picture the real one most like it: no caption pairs them."""
     _, rows = nearest_cosine(made.features, real.features)
@@ -243,12 +249,17 @@ def _nearest(real: Column, made: Column) -> Column:
     return Column(title=title, short=real.short, pictures=real.pictures[rows], features=real.features[rows])
 
 
-def _notes(model: ResolvedModel, learn: Dataset) -> tuple[str, ...]:
-    """Say so when the learning drawings at hand are not those on the adapter's card."""
-    named = {str(dataset.get("version")) for dataset in model.card.get("datasets") or []}
-    if not named or learn.card.version in named:
-        return ()
-    return (
-        f"The copy check looked at {label_of(learn)}, but the adapter's card names another dataset version: pass"
-        f" suite.learn=DIR with the drawings that it learnt.",
-    )
+def _notes(model: ResolvedModel, judge: Dataset, learn: Dataset) -> tuple[str, ...]:
+    """Say what a reader should doubt: other drawings than those on the card, or another brand's judging ones."""
+    notes = []
+    if learn.card.version not in dataset_versions(model.card):
+        notes.append(
+            f"The copy check looked at {label_of(learn)}, but the adapter's card names another dataset version: pass"
+            " suite.learn=DIR with the drawings that it learnt."
+        )
+    if not set(judge.card.collections) & set(learn.card.collections):
+        notes.append(
+            f"The judging drawings are of {', '.join(judge.card.collections)}, the adapter learnt"
+            f" {', '.join(learn.card.collections)}: pass suite.judge=DIR with unseen drawings of its brand."
+        )
+    return tuple(notes)

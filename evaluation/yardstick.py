@@ -5,7 +5,7 @@ Shapes: features [N,D].
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -102,12 +102,12 @@ def charts_of(bars: Mapping[str, Distances]) -> tuple[Chart, ...]:
     )
 
 
-def likeness_of(made: Column, control: Tensor, learning: Column, captions: tuple[str, ...]) -> Likeness:
-    """Return how close the made pictures and the control's features [M,D] come to the learning drawings."""
-    similarity, nearest = nearest_cosine(made.features, learning.features)
-    usual, _ = nearest_cosine(control, learning.features)
+def likeness_of(made: Column, control: Sequence[Column], learnt: Column, captions: tuple[str, ...]) -> Likeness:
+    """Return how close the made pictures, and the control's real ones, come to the learnt drawings."""
+    similarity, nearest = nearest_cosine(made.features, learnt.features)
+    usual, _ = nearest_cosine(torch.cat([column.features for column in control]), learnt.features)
     return Likeness(
-        made=similarity, control=usual, nearest=nearest, learning=learning.pictures, learning_captions=captions
+        made=similarity, control=usual, nearest=nearest, learning=learnt.pictures, learning_captions=captions
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,14 @@ from PIL import Image
 from rich.console import Console
 
 import atelier
+from data.dataset import open_dataset
 from evaluation.drawing import DrawingSettings, PictureArchive
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.evaluate import evaluate
 from evaluation.extractors import EfficientNetLite0
 from evaluation.studio import Studio
 from evaluation.suites import BackboneSuite, BrandSuite, PicturesSuite
+from registry.artifacts import digest_folder, read_card, write_card
 from registry.mlflow import ModelStore
 from registry.register import register_model
 
@@ -127,7 +130,6 @@ def test_an_interrupted_evaluation_resumes_at_its_last_batch(
 def test_unadapted_pictures_are_shared_between_brands(
     suite: BrandSuite, studio: Studio, tiny_brand: Path, tmp_path: Path, tiny_backbone: Path, cache: Path
 ) -> None:
-    from registry.artifacts import digest_folder
     from synthesis.testing import make_tiny_brand
 
     suite.measure(str(tiny_brand), studio)
@@ -174,6 +176,24 @@ def test_the_wrong_kind_of_model_is_named(
 def test_judging_drawings_that_were_learnt_are_refused(judge: Path, studio: Studio, tiny_brand: Path) -> None:
     with pytest.raises(EvaluationError, match=r"32 judging drawings of .* were learnt"):
         BrandSuite(pictures=16, judge=str(judge), learn=str(judge)).measure(str(tiny_brand), studio)
+
+
+def test_the_learnt_drawings_are_found_by_the_card(
+    judge: Path, learn: Path, studio: Studio, tiny_brand: Path, tmp_path: Path
+) -> None:
+    suite = BrandSuite(pictures=16, judge=str(judge), drawing=FAST)
+    with pytest.raises(EvaluationError, match=r"pass suite.learn=DIR"):
+        suite.measure(str(tiny_brand), studio)
+    adapter = shutil.copytree(tiny_brand, tmp_path / "adapter")
+    card = read_card(adapter)
+    card["datasets"][0]["version"] = open_dataset(learn).card.version
+    write_card(adapter, card | {"config": {"images": str(learn), "out": "var/brands"}})
+    measurement = suite.measure(str(adapter), studio)
+    assert measurement.sources[1].name == "learn"
+    assert measurement.notes == (
+        "The judging drawings are of judge, the adapter learnt learn: pass suite.judge=DIR with unseen drawings of its"
+        " brand.",
+    )
 
 
 def test_too_few_judging_drawings_are_refused_with_what_is_possible(
