@@ -48,9 +48,9 @@ def make_optimizer(network: nn.Module, settings: OptimizerSettings, max_steps: i
         {"params": [parameter for parameter in learnt if parameter.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [parameter for parameter in learnt if parameter.ndim < 2], "weight_decay": 0.0},
     ]
-    fused = all(parameter.is_cuda for parameter in learnt)
+    # Not fused: Lightning refuses to clip the gradients of a fused optimizer under mixed precision.
     optimizer = torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=settings.learning_rate, betas=settings.betas, fused=fused
+        [group for group in groups if group["params"]], lr=settings.learning_rate, betas=settings.betas
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.rate_share(step, max_steps))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from atelier import PROJECT_ROOT
@@ -30,7 +30,9 @@ def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) 
         enable_version_counter=False,
     )
     logger = instantiate(config.logger) if config.logger else False
-    callbacks = [average, checkpoints]
+    # Showing the loss waits for the device: seldom enough not to hold it up.
+    bar = TQDMProgressBar(refresh_rate=max(1, config.trainer.log_every_n_steps // 5))
+    callbacks = [average, checkpoints, bar]
     return instantiate(
         config.trainer, max_steps=config.max_steps, logger=logger, callbacks=callbacks, default_root_dir=str(folder)
     )
