@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -19,6 +20,8 @@ from serving.marking import Marking, PictureRecord
 from serving.order import Order
 from serving.roster import BACKBONE_ID, Roster, ServedModel
 from serving.session import Session
+
+logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -107,10 +110,11 @@ async def event_lines(prefix: str, session: Session, marking: Marking) -> AsyncI
             else:
                 for line in _completed_lines(prefix, session.order, event, marking):
                     yield line
+    except AtelierError as error:
+        yield _line("error", error_body(error))
     except Exception as error:
-        yield _line("error", {"type": "error"} | error_body(error))
-        if not isinstance(error, AtelierError):
-            raise
+        logger.exception("a stream ended early")
+        yield _line("error", error_body(error))
 
 
 def error_body(error: Exception) -> Json:
@@ -207,4 +211,9 @@ def _usage(order: Order, pictures: int) -> Usage:
 
 
 def _error(message: str, kind: str, param: str | None, code: str | None) -> Json:
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return {"error": {"message": _speakable(message), "type": kind, "param": _speakable(param), "code": code}}
+
+
+def _speakable(text: str | None) -> str | None:
+    """Half a character in a field's name or value has no UTF-8 form; an error that quotes it still needs one."""
+    return None if text is None else text.encode(errors="replace").decode()

@@ -123,7 +123,7 @@ def _add_operations(app: FastAPI, studio: Studio) -> None:
 
 
 async def _answer(studio: Studio, order: Order, prefix: str, request: Request) -> Response:
-    session = Session(studio.engine, order)
+    session = Session(studio.engine, order, studio.metrics)
     if order.stream:
         return EventStream(event_lines(prefix, session, studio.marking), session)
     try:

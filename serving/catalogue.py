@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 
 from atelier import AtelierError
 from registry.mlflow import ModelStore
@@ -113,9 +114,15 @@ class Catalogue:
 
     def _resolved(self, reference: str) -> ResolvedModel | AtelierError:
         try:
-            return resolve_model(reference, self._store)
+            model = resolve_model(reference, self._store)
         except AtelierError as error:
             return error
+        return replace(model, base=self._registered(model.base)) if model.base else model
+
+    def _registered(self, base: ResolvedModel) -> ResolvedModel:
+        """Give a base that was found as a folder the name and version under which the registry knows it."""
+        known = self._store.with_digest(base.digest) if self._store and base.name is None else []
+        return replace(base, name=known[0].name, version=known[0].version) if known else base
 
     def _report(self) -> None:
         for name, model in self.roster.models.items():

@@ -169,10 +169,12 @@ class Engine:
     def _work(self) -> None:
         while self._next_turn():
             if self._running:
-                job = self._running.popleft()
-                if self._advance(job):
-                    self._running.append(job)
-            self._metrics.running.set(len(self._running))
+                # The job in hand stays in the deque, so that submit counts it.
+                if self._advance(self._running[0]):
+                    self._running.rotate(-1)
+                else:
+                    self._running.popleft()
+                    self._metrics.running.set(len(self._running))
         for job in [*self._running, *self._waiting]:
             self._close(job, "stopped")
             self._tell(job, Failed(error=EngineStopped("the server is shutting down")))
@@ -188,6 +190,7 @@ class Engine:
             while self._waiting and len(self._running) < self._settings.running_limit:
                 self._running.append(self._waiting.popleft())
             self._metrics.waiting.set(len(self._waiting))
+            self._metrics.running.set(len(self._running))
             stopping = self._stopping
         for call in calls:
             call()

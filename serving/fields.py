@@ -9,7 +9,16 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from serving.errors import RequestRefused
 
@@ -26,6 +35,15 @@ def _read_seed(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
+def _whole_characters(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("should be text of whole Unicode characters") from None
+    return value
+
+
+Text = Annotated[str, AfterValidator(_whole_characters)]
 Seed = Annotated[
     int,
     BeforeValidator(_read_seed),
@@ -39,7 +57,7 @@ class PictureFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
-    prompt: str = Field(description="What to draw.")
+    prompt: Text = Field(description="What to draw.")
     model: str = Field("atelier", description="'atelier', or a brand's name to draw in that brand.")
     n: int = Field(1, ge=1, le=10, description="Pictures to draw, each from the next seed.")
     size: str = Field("auto", description="'auto' or the size the network draws.")

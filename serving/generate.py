@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -16,8 +17,14 @@ from serving.local import DrawSettings, choose_models, draw
 from serving.marking import PictureRecord
 from serving.server import pipeline_loader
 
+# Looked up by name and not in conf/ itself: there, source=FILE would choose from the group conf/source of ingestion.
+_CONFIGS = ConfigStore.instance()
+_CONFIGS.store(name="generate", node=OmegaConf.load(CONF_FOLDER / "generate.yaml"))
+for _option in (CONF_FOLDER / "registry").glob("*.yaml"):
+    _CONFIGS.store(group="registry", name=_option.stem, node=OmegaConf.load(_option))
 
-@hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="generate")
+
+@hydra.main(version_base="1.3", config_path=None, config_name="generate")
 def main(config: DictConfig) -> None:
     """Choose the models, draw, and say what was drawn."""
     settings = read_settings(config)

@@ -28,8 +28,6 @@ _BROKEN = (
     LookupError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
 )
 
 
@@ -48,6 +46,12 @@ def read_picture(content: bytes, *, param: str, side_limit_px: int) -> Image.Ima
             # Copied, so that nothing of the file's own text or profile travels on.
             upright = ImageOps.exif_transpose(picture)
             return _plain(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise RequestRefused(
+            f"'{param}' has far too many pixels: each side may have at most {side_limit_px} px",
+            param=param,
+            code="image_too_large",
+        ) from error
     except _BROKEN as error:
         raise RequestRefused(
             f"'{param}' is not a picture that can be read: send a whole PNG, WebP or JPEG file",

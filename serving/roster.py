@@ -86,6 +86,8 @@ def load_roster(
 
     A brand that does not load is refused by name and the others go on; a backbone that does not load raises.
     """
+    if backbone.card["kind"] != "backbone":
+        raise ServingError(f"{backbone.reference} is an adapter: model= takes a backbone, brands= takes adapters")
     pipelines: dict[str, Pipeline] = {backbone.digest: _pipeline(backbone, loader, previous.pipelines)}
     models = {BACKBONE_ID: _served_backbone(backbone, pipelines)}
     refused: dict[str, str] = {}
@@ -124,8 +126,6 @@ def load_brand(name: str, brand: ResolvedModel, pipeline: Pipeline) -> str:
 
 
 def _served_backbone(model: ResolvedModel, pipelines: Mapping[str, Pipeline]) -> ServedModel:
-    if model.card["kind"] != "backbone":
-        raise ServingError(f"{model.reference} is an adapter: model= takes a backbone, brands= takes adapters")
     return ServedModel(
         id=BACKBONE_ID, pipeline=pipelines[model.digest], backbone=artifact_of(model), created=_created(model)
     )

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from atelier import AtelierError
 from serving.engine import Drawn, Engine, Event, Failed, Preview
 from serving.errors import EngineStopped, RequestRefused
+from serving.metrics import Metrics
 from serving.order import Order
 
 KEEPALIVE_SECONDS = 10.0
@@ -24,9 +25,10 @@ class ClientGone(Exception):  # noqa: N818
 class Session:
     """An order in the engine, as an asynchronous iterator of its events. Leaving it cancels what is left to draw."""
 
-    def __init__(self, engine: Engine, order: Order) -> None:
+    def __init__(self, engine: Engine, order: Order, metrics: Metrics) -> None:
         """Submit the order; raises QueueFull or EngineStopped. Call inside a running event loop."""
         self.order = order
+        self._metrics = metrics
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self._job = engine.submit(
@@ -53,6 +55,8 @@ class Session:
                 continue
             if isinstance(event, Failed):
                 raise _reason(event.error) from event.error
+            if isinstance(event, Drawn):
+                self._metrics.pictures.labels(self.order.served.id, self.order.request.task).inc(len(event.pictures))
             yield event
             if isinstance(event, Drawn):
                 return

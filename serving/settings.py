@@ -66,7 +66,8 @@ class QualitySteps:
 class ServeSettings:
     """Everything ``atelier serve`` needs, read from conf/serve.yaml.
 
-    ``model`` is the backbone: a folder or a ``models:/`` reference. ``brands`` maps a name to a model reference; None serves every registered ``brand-*`` with a champion.
+    ``model`` is the backbone: a folder or a ``models:/`` reference. ``brands`` maps a name to such a reference; None
+    serves every registered ``brand-*`` with a champion.
     """
 
     model: str
