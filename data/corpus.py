@@ -78,7 +78,7 @@ def tarball(folder: Path, name: str, version: str) -> Path:
 def _fetch_one(npm: str, folder: Path, name: str, version: str) -> None:
     package = f"@iconify-json/{name}@{version}"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
-        command = [npm, "pack", package, "--silent", "--pack-destination", partial]
+        command = [npm, "pack", package, "--loglevel=error", "--pack-destination", partial]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         packed = tarball(Path(partial), name, version)
         if result.returncode or not packed.is_file():

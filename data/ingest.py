@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from atelier import CONF_FOLDER
 from data.build import BuildSettings, Pictures, build_dataset
-from data.settings import require
+from data.dataset import CARD_FILE
+from data.settings import made, require
 from data.tables import summary
 
 
@@ -37,17 +38,16 @@ def ingest(config: DictConfig) -> None:
     require(config, "source.path", "the folder, tarball or file to read")
     require(config, "out", "the folder to write")
     out = Path(config.out)
-    existed = out.exists()
+    existed = (out / CARD_FILE).is_file()
     settings = BuildSettings(
         name=config.name or out.name,
         picture_px=config.picture_px,
         samples_per_shard=config.samples_per_shard,
         workers=config.workers,
     )
-    source, policy = hydra.utils.instantiate(config.source), hydra.utils.instantiate(config.policy)
-    dataset = build_dataset(source, policy, out, settings, progress=progress_bar)
+    dataset = build_dataset(made(config.source), made(config.policy), out, settings, progress=progress_bar)
     print(summary(dataset.card))
-    print(f"{out} was already finished from the same inputs" if existed and len(dataset) else f"written to {out}")
+    print(f"{out} was already finished from the same inputs" if existed else f"written to {out}")
 
 
 def progress_bar(pictures: Pictures, total: int) -> Pictures:

@@ -25,6 +25,7 @@ from data.errors import DatasetError
 from data.iconify import IconifySource
 from data.ingest import progress_bar
 from data.record import Record
+from data.settings import made
 from data.tables import summary
 from data.writer import DatasetWriter, Provenance, partial_folder
 
@@ -155,7 +156,7 @@ def _openmoji(config: DictConfig) -> Dataset:
     brand, packages = config.openmoji, Path(config.packages)
     versions = {str(brand.name): str(brand.version)}
     fetch(packages, versions)
-    policy = hydra.utils.instantiate(config.policy)
+    policy = made(config.policy)
     settings = BuildSettings(name=brand.name)
     return build_dataset(
         IconifySource(packages, versions), policy, Path(brand.ingested), settings, replace=True, progress=progress_bar

@@ -72,8 +72,8 @@ def unpack_sample(span: bytes) -> tuple[bytes, bytes]:
     Raises:
         DatasetError: the span does not hold the two members.
     """
-    text, text_end = _content(span, 0, ".json")
-    picture, end = _content(span, text_end, ".webp")
+    text, text_end = _content(span, 0, b".json")
+    picture, end = _content(span, text_end, b".webp")
     if end != len(span):
         raise DatasetError("sample's span in its shard has another length than the index says")
     return text, picture
@@ -146,13 +146,19 @@ def _member(name: str, content: bytes) -> bytes:
     return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % BLOCK_BYTES)
 
 
-def _content(span: bytes, start: int, suffix: str) -> tuple[bytes, int]:
-    try:
-        header = tarfile.TarInfo.frombuf(span[start : start + BLOCK_BYTES], "utf-8", "strict")
-    except (tarfile.HeaderError, UnicodeDecodeError) as error:
-        raise DatasetError(f"no tar header where the index says that a sample lies ({error})") from None
+def _content(span: bytes, start: int, suffix: bytes) -> tuple[bytes, int]:
+    """Return a member's content and where the next begins.
+
+    Reads the three fields of the USTAR header that ``_member`` varies; ``tarfile`` would check the other thirteen,
+    at a tenth of a millisecond a sample.
+    """
+    header = span[start : start + BLOCK_BYTES]
+    name, octal_bytes, magic = header[:100].rstrip(b"\0"), header[124:135], header[257:262]
+    if magic != b"ustar" or octal_bytes.strip(b"01234567"):
+        raise DatasetError("no tar header where the index says that a sample lies")
+    content_bytes = int(octal_bytes, 8)
     first = start + BLOCK_BYTES
-    end = first + header.size + -header.size % BLOCK_BYTES
-    if not header.name.endswith(suffix) or end > len(span):
-        raise DatasetError(f"member {header.name!r} where the index says that a {suffix} lies")
-    return span[first : first + header.size], end
+    end = first + content_bytes + -content_bytes % BLOCK_BYTES
+    if not name.endswith(suffix) or end > len(span):
+        raise DatasetError(f"member {name!r} where the index says that a {suffix.decode()} lies")
+    return span[first : first + content_bytes], end

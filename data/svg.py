@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,6 +14,7 @@ MAX_DEPTH = 200
 _OPEN = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 _FORBIDDEN_TAGS = {"script", "foreignobject", "iframe", "object", "embed", "handler", "listener"}
 _OUTSIDE_URL = re.compile(r"url\(\s*['\"]?\s*(?!#|['\"]?#)", re.IGNORECASE)
+_INSIDE_URL = re.compile(r"url\(\s*['\"]?#([^)'\"]+)", re.IGNORECASE)
 _IMPORT = re.compile(r"@import|expression\s*\(|javascript:", re.IGNORECASE)
 _DATA_PICTURE = re.compile(r"data:image/(?:png|jpeg|jpg|webp|gif);", re.IGNORECASE)
 
@@ -95,7 +96,10 @@ def _outside_style(text: str) -> str | None:
 
 
 def _explosion(root: ElementTree.Element) -> str | None:
-    """Return a reason when nesting or repeated <use> would make too many elements; cycles count as too many."""
+    """Return a reason when nesting or references would make too many elements; cycles count as too many.
+
+    Every reference counts as a copy of what it refers to: a <use>, and a pattern, mask or clip by url(#id).
+    """
     by_id = {element.get("id"): element for element in root.iter() if element.get("id")}
     weights: dict[int, int] = {}
 
@@ -107,16 +111,22 @@ def _explosion(root: ElementTree.Element) -> str | None:
             return known
         weights[id(element)] = MAX_ELEMENTS + 1  # stands while its own tree is counted, so that a cycle meets it
         total = 1 + sum(weight(child, depth + 1) for child in element)
-        for name, value in element.attrib.items():
-            target = by_id.get(value.strip()[1:]) if _local(name) == "href" else None
-            if target is not None and _local(element.tag) == "use":
-                total += weight(target, depth + 1)
+        for target in filter(None, map(by_id.get, _referred(element))):
+            total += weight(target, depth + 1)
         weights[id(element)] = min(total, MAX_ELEMENTS + 1)
         return weights[id(element)]
 
     if weight(root, 0) > MAX_ELEMENTS:
         return f"SVG nests deeper than {MAX_DEPTH} or draws more than {MAX_ELEMENTS:,} elements"
     return None
+
+
+def _referred(element: ElementTree.Element) -> Iterator[str]:
+    for name, value in element.attrib.items():
+        if _local(name) == "href" and value.strip().startswith("#"):
+            yield value.strip()[1:]
+        elif "url(" in value:
+            yield from _INSIDE_URL.findall(value)
 
 
 def _local(name: Any) -> str:

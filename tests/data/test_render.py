@@ -40,6 +40,13 @@ def reuse_bomb() -> bytes:
     return svg("".join(levels))
 
 
+def pattern_bomb() -> bytes:
+    """Patterns filled with patterns, ten at a time."""
+    rect = '<rect width="8" height="8" fill="url(#p{})"/>'
+    levels = [f'<pattern id="p{n}" width="1" height="1">{rect.format(n + 1) * 10}</pattern>' for n in range(8)]
+    return svg("".join(levels) + f'<pattern id="p8" width="1" height="1">{RECT}</pattern>' + rect.format(0))
+
+
 REFUSED = {
     "truncated": (picture()[:900], "broken picture"),
     "not a picture": (b"hello, world", "broken picture"),
@@ -58,6 +65,7 @@ REFUSED = {
     "outside fill": (svg('<rect style="fill:url(http://a.b/c)" width="8" height="8"/>'), "unsafe or broken SVG"),
     "entity": (b'<!DOCTYPE svg [<!ENTITY a "b">]>' + svg(RECT), "unsafe or broken SVG"),
     "reuse bomb": (reuse_bomb(), "unsafe or broken SVG"),
+    "pattern bomb": (pattern_bomb(), "unsafe or broken SVG"),
     "use cycle": (svg('<g id="a"><use xlink:href="#a"/></g>'), "unsafe or broken SVG"),
     "nesting": (svg("<g>" * 500 + RECT + "</g>" * 500), "unsafe or broken SVG"),
     "nothing drawn": (svg("<g/>"), "empty picture"),
