@@ -62,7 +62,10 @@ def _draw_svg(document: bytes, picture_px: int) -> Image.Image | Unusable:
         drawn = resvg_py.svg_to_bytes(
             svg_string=document.decode("utf-8-sig"), skip_system_fonts=True, width=picture_px, height=picture_px
         )
-    except ValueError as error:
+    except BaseException as error:
+        # A panic in Rust arrives as pyo3's PanicException, which is no Exception and cannot be imported.
+        if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
+            raise
         return Unusable("unsafe or broken SVG", " ".join(str(error).split())[:200])
     picture = Image.open(io.BytesIO(bytes(drawn))).convert("RGBA")
     return _on_square(picture, picture_px)

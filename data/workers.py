@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +27,7 @@ def render_all(drawings: Sequence[Drawing], *, picture_px: int, workers: int | N
     Raises:
         DataError: a worker process died, as it does when memory runs out.
     """
-    count = workers or len(os.sched_getaffinity(0))
+    count = workers or _cores()
     one = partial(_render_one, picture_px=picture_px)
     if count == 1 or (workers is None and len(drawings) <= FEW_DRAWINGS):
         yield from map(one, drawings)
@@ -39,6 +40,12 @@ def render_all(drawings: Sequence[Drawing], *, picture_px: int, workers: int | N
         raise DataError("a rendering process died (out of memory?): run again with fewer workers=N") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _cores() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _render_one(drawing: Drawing, *, picture_px: int) -> bytes | Unusable:

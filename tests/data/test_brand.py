@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from data.brand import brand_dataset
+from data.build import BuildSettings, build_dataset
 from data.dataset import Dataset
 from data.errors import PolicyError, SourceError
+from data.pictures import FolderSource
+from data.policy import load_policy
 
 OWN = "LicenseRef-Own-Work"
 
@@ -131,3 +134,22 @@ def test_a_folder_without_pictures(tmp_path: Path) -> None:
         brand_dataset(tmp_path, tmp_path / "out", licence=OWN)
     with pytest.raises(SourceError, match="is not a folder"):
         brand_dataset(tmp_path / "nowhere", tmp_path / "out", licence=OWN)
+
+
+def test_ingest_counts_a_missing_caption_and_goes_on(pictures: Path, tmp_path: Path) -> None:
+    spoil_caption(pictures)
+    source = FolderSource(pictures, licence=OWN, creator="B. Owner")
+    dataset = build_dataset(source, load_policy("commercial"), tmp_path / "out", BuildSettings(name="own", workers=1))
+    assert len(dataset) == 1
+    assert dataset.card.refused == {"caption missing": 2}
+    assert dataset.records[0].creator == "B. Owner"
+    assert dataset.records[0].source_uri == "folder:pictures/p0.png"
+
+
+def test_keys_tell_apart_pictures_of_one_name(pictures: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "white").save(pictures / "p0.webp")
+    (pictures / "more").mkdir()
+    Image.new("RGB", (64, 64), "gray").save(pictures / "more" / "p0.png")
+    (pictures / "more" / "p0.txt").write_text("a gray field")
+    dataset = brand_dataset(pictures, tmp_path / "out", licence=OWN)
+    assert len({record.key for record in dataset.records}) == len(dataset) == 5
