@@ -6,6 +6,8 @@ Gram matrices: with N pictures of D = 1280 numbers and N < D they are small, and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -25,12 +27,13 @@ def frechet_distance(real_ND: Tensor, made_MD: Tensor, names: tuple[str, str] = 
     equal N only.  Heusel et al. 2017, Eq. 6.  Raises EvaluationError for bad shapes or values that are not finite.
     """
     grams = _Grams.of(real_ND, made_MD)
-    whole = grams.without(None, None)
-    left_out = {
-        names[0]: [_frechet(grams.without(rows, None)) for rows in _groups(len(real_ND))],
-        names[1]: [_frechet(grams.without(None, rows)) for rows in _groups(len(made_MD))],
-    }
-    return Estimate(_frechet(whole), {name: torch.tensor(v, dtype=torch.float64) for name, v in left_out.items()})
+    with _one_thread():
+        value = _frechet(grams)
+        left_out = {
+            names[0]: [_frechet(grams.without(rows, None)) for rows in _groups(len(real_ND))],
+            names[1]: [_frechet(grams.without(None, rows)) for rows in _groups(len(made_MD))],
+        }
+    return Estimate(value, {name: torch.tensor(values, dtype=torch.float64) for name, values in left_out.items()})
 
 
 def kernel_distance(real_ND: Tensor, made_MD: Tensor, names: tuple[str, str] = ("real", "made")) -> Estimate:
@@ -87,6 +90,17 @@ def _frechet(grams: _Grams) -> float:
     centred = across - across.mean(dim=0) - across.mean(dim=1, keepdim=True) + across.mean()
     shared = torch.linalg.svdvals(centred).sum() / ((n - 1) * (m - 1)) ** 0.5
     return float(means + trace_real + trace_made - 2 * shared)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small matrices gain nothing from a second thread, and wait long for it on a machine that others use."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _polynomial_kernel(a_ND: Tensor, b_MD: Tensor) -> Tensor:

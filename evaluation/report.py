@@ -41,6 +41,7 @@ MEANINGS = {
     "kernel_distance_heldout": "Kernel distance, held-out subjects",
     "kernel_distance_pictures": "Kernel distance, the pictures",
     "kernel_distance_floor": "Kernel distance, floor (real against real)",
+    "frechet_ratio_heldout": "Fréchet distance, times the floor",
     "gap_closed": "Gap closed, from unadapted to floor",
     "memorisation_excess": "Copying: excess over unseen drawings",
 }

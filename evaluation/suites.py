@@ -136,7 +136,8 @@ class BackboneSuite:
 
         yardstick = Yardstick(real=real, judge=label_of(judge, self.seed), extractor=studio.extractor_identity)
         by_model, by_sets = yardstick.distances("heldout", made), yardstick.distances("floor", floor)
-        figures = (*by_model.figures.values(), *by_sets.figures.values())
+        ratio = yardstick.ratio_to_floor("frechet_ratio_heldout", by_model, by_sets)
+        figures = (*by_model.figures.values(), *by_sets.figures.values(), ratio)
         return Measurement(
             suite=self.name,
             seed=self.seed,

@@ -12,6 +12,7 @@ from evaluation.figures import Figure, clearly_better
 from evaluation.measurement import Tone, Verdict
 
 Figures = Mapping[str, Figure]
+CLOSE_RATIO = 2.0
 
 
 def brand_verdict(brand: str, figures: Figures) -> Verdict:
@@ -26,15 +27,15 @@ def brand_verdict(brand: str, figures: Figures) -> Verdict:
 def backbone_verdict(figures: Figures) -> Verdict:
     """Return the verdict on a backbone: how far what it never learnt is from real drawings."""
     made, floor = figures["frechet_distance_heldout"], figures["frechet_distance_floor"]
-    times = made.value / floor.value
+    ratio = figures["frechet_ratio_heldout"]
     sentence = (
         f"Its pictures of {made.count} held-out subjects lie at a Fréchet distance of {_with_interval(made)} from the"
         f" real drawings of them; as many other drawings of the same sets lie at {_with_interval(floor)}."
     )
     if not clearly_better(floor, made):
         return Verdict(tone="good", headline="Held-out subjects are as good as real.", sentences=(sentence,))
-    tone: Tone = "good" if times < 2 else "unsure"
-    headline = f"Subjects it never learnt come out at {times:.1f} times the distance of real drawings."
+    tone: Tone = "good" if ratio.high < CLOSE_RATIO else "unsure"
+    headline = f"Subjects it never learnt come out at {ratio.value:.1f} times the distance of real drawings."
     return Verdict(tone=tone, headline=headline, sentences=(sentence,))
 
 

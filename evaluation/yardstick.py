@@ -71,6 +71,12 @@ class Yardstick:
         estimate = combine(_gap, *(each.estimates["frechet"] for each in (made, unadapted, floor)))
         return self._figure("gap_closed", estimate, "gap-closed", "higher", self.count)
 
+    def ratio_to_floor(self, name: str, made: Distances, floor: Distances) -> Figure:
+        """Return made / floor of the Fréchet distances: 1 is as close as real drawings; it leans less on N."""
+        check_comparable(made.figures["frechet"], floor.figures["frechet"])
+        estimate = combine(torch.div, made.estimates["frechet"], floor.estimates["frechet"])
+        return self._figure(name, estimate, "frechet-ratio", "lower", self.count)
+
     def memorisation_excess(self, likeness: Likeness, learn: str) -> Figure:
         """Return the share of made pictures that come closer to a learning drawing than real ones do, less 1 %.
 

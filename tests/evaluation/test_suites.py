@@ -10,11 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from PIL import Image
 from rich.console import Console
 
 import atelier
 from data.dataset import open_dataset
+from evaluation.distances import LEAST_PICTURES
 from evaluation.drawing import DrawingSettings, PictureArchive
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.evaluate import evaluate
@@ -142,7 +145,11 @@ def test_unadapted_pictures_are_shared_between_brands(
 def test_the_backbone_suite_measures_what_was_held_out(judge: Path, studio: Studio, tiny_backbone: Path) -> None:
     suite = BackboneSuite(pictures=16, judge=str(judge), drawing=FAST)
     measurement = suite.measure(str(tiny_backbone), studio)
-    assert {figure.name for figure in measurement.figures} >= {"frechet_distance_heldout", "frechet_distance_floor"}
+    assert {figure.name for figure in measurement.figures} >= {"frechet_distance_heldout", "kernel_distance_heldout"}
+    made, floor = (measurement.figure(f"frechet_distance_{suffix}") for suffix in ("heldout", "floor"))
+    ratio = measurement.figure("frechet_ratio_heldout")
+    assert ratio.value == pytest.approx(made.value / floor.value)
+    assert ratio.low > 1
     assert all("·" in caption for caption in measurement.captions)
     with pytest.raises(TooFewPicturesError, match=r"has 32 colour drawings of heldout_pair, heldout_subject, 40 are"):
         BackboneSuite(pictures=40, judge=str(judge), drawing=FAST).measure(str(tiny_backbone), studio)
@@ -258,3 +265,13 @@ def test_archives_of_other_settings_do_not_mix(tmp_path: Path, tiny_backbone: Pa
         illustrator = PipelineIllustrator(model, DrawingSettings(num_inference_steps=steps))
         archive.collect(illustrator, orders, batch_pictures=1)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (atelier.CONF_FOLDER / "suite").glob("*.yaml")))
+def test_every_suite_composes_and_its_settings_are_accepted(name: str) -> None:
+    with initialize_config_dir(version_base="1.3", config_dir=str(atelier.CONF_FOLDER)):
+        config = compose("evaluate", overrides=[f"suite={name}", "model=x"])
+    suite = instantiate(config.suite, _convert_="all")
+    assert suite.name == name
+    assert suite.pictures >= LEAST_PICTURES
+    assert (Path(atelier.PROJECT_ROOT) / suite.judge / "dataset.json").is_file()
