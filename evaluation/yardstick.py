@@ -5,6 +5,7 @@ Shapes: features [N,D].
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from data.dataset import Dataset
 from evaluation.distances import frechet_distance, kernel_distance, nearest_cosine
 from evaluation.figures import Better, Figure, check_comparable
-from evaluation.intervals import Estimate, combine, share_above
+from evaluation.intervals import Estimate, Interval, combine, share_above
 from evaluation.measurement import Chart, Column, Likeness
 
 VERSION_CHARACTERS = 12
@@ -72,10 +73,14 @@ class Yardstick:
         return self._figure("gap_closed", estimate, "gap-closed", "higher", self.count)
 
     def ratio_to_floor(self, name: str, made: Distances, floor: Distances) -> Figure:
-        """Return made / floor of the Fréchet distances: 1 is as close as real drawings; it leans less on N."""
+        """Return made / floor of the Fréchet distances: 1 is as close as real drawings; it leans less on N.
+
+        Its interval is taken of the logarithm, because a ratio spreads further upwards than downwards.
+        """
         check_comparable(made.figures["frechet"], floor.figures["frechet"])
-        estimate = combine(torch.div, made.estimates["frechet"], floor.estimates["frechet"])
-        return self._figure(name, estimate, "frechet-ratio", "lower", self.count)
+        ratio = combine(_log_ratio, made.estimates["frechet"], floor.estimates["frechet"]).interval()
+        interval = Interval(math.exp(ratio.value), math.exp(ratio.low), math.exp(ratio.high))
+        return Figure.of(name, interval, count=self.count, identity=self.identity("frechet-ratio"), better="lower")
 
     def memorisation_excess(self, likeness: Likeness, learn: str) -> Figure:
         """Return the share of made pictures that come closer to a learning drawing than real ones do, less 1 %.
@@ -115,6 +120,10 @@ def likeness_of(made: Column, control: Sequence[Column], learnt: Column, caption
     return Likeness(
         made=similarity, control=usual, nearest=nearest, learning=learnt.pictures, learning_captions=captions
     )
+
+
+def _log_ratio(made: Tensor, floor: Tensor) -> Tensor:
+    return made.log() - floor.log()
 
 
 def _gap(made: Tensor, unadapted: Tensor, floor: Tensor) -> Tensor:
