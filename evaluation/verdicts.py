@@ -68,8 +68,8 @@ def _style_of(brand: str, figures: Figures) -> tuple[Tone, str]:
 def _reach(figures: Figures) -> str:
     gap = figures["gap_closed"]
     return (
-        f"On a scale from 0 %, the model without the adapter, to 100 %, the brand's own hand, its pictures stand at"
-        f" {value_text(gap)} (95 % interval {interval_text(gap)})."
+        f"On a scale from 0 %, the model without the adapter, to 100 %, as close as other drawings of the brand are,"
+        f" its pictures stand at {value_text(gap)} (95 % interval {interval_text(gap)})."
     )
 
 

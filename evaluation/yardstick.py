@@ -67,7 +67,7 @@ class Yardstick:
         return Distances(suffix, estimates, figures)
 
     def gap_closed(self, made: Distances, unadapted: Distances, floor: Distances) -> Figure:
-        """Return (unadapted - made) / (unadapted - floor), Fréchet: 0 is of no use, 1 is the brand's own hand."""
+        """Return (unadapted - made) / (unadapted - floor), Fréchet: 0 is of no use, 1 as close as real ones."""
         check_comparable(*(each.figures["frechet"] for each in (made, unadapted, floor)))
         estimate = combine(_gap, *(each.estimates["frechet"] for each in (made, unadapted, floor)))
         return self._figure("gap_closed", estimate, "gap-closed", "higher", self.count)
