@@ -6,9 +6,7 @@ standing w times in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,31 +16,30 @@ from torch.utils.data import IterableDataset
 from data.errors import DataError
 
 
-@dataclass(frozen=True, kw_only=True)
 class SampleOrder:
-    """A seeded shuffle of rows for every epoch, without replacement within one."""
+    """A seeded shuffle of rows for every epoch, without replacement within one; the last epoch asked for is kept."""
 
-    rows: tuple[int, ...]
-    seed: int
-
-    def __post_init__(self) -> None:
-        if not self.rows:
+    def __init__(self, rows: Sequence[int], *, seed: int) -> None:
+        if not len(rows):
             raise DataError("there is nothing to learn from: the dataset has no row of split train")
+        self.rows = np.array(rows, dtype=np.int64)
+        self.seed = seed
+        self._kept: tuple[int, NDArray[np.int64]] | None = None
 
     def at(self, position: int, count: int) -> NDArray[np.int64]:
         """Return the rows at positions ``position`` to ``position + count``, across epochs where need be."""
         parts = []
         while count:
             epoch, offset = divmod(position, len(self.rows))
-            part = _permuted(self.rows, self.seed, epoch)[offset : offset + count]
+            part = self._permuted(epoch)[offset : offset + count]
             parts.append(part)
             position, count = position + len(part), count - len(part)
         return np.concatenate(parts)
 
-
-@lru_cache(maxsize=2)
-def _permuted(rows: tuple[int, ...], seed: int, epoch: int) -> NDArray[np.int64]:
-    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(np.array(rows, dtype=np.int64))
+    def _permuted(self, epoch: int) -> NDArray[np.int64]:
+        if self._kept is None or self._kept[0] != epoch:
+            self._kept = epoch, np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(self.rows)
+        return self._kept[1]
 
 
 class StepRows(IterableDataset[torch.Tensor]):

@@ -57,7 +57,7 @@ def train_adapter(config: DictConfig, backbone: Path, dataset: Dataset, folder: 
         seed=config.seed,
         compiled=False,
     )
-    order = SampleOrder(rows=tuple(rows), seed=config.seed)
+    order = SampleOrder(rows, seed=config.seed)
     fit(trainer, module, RowLoaders(order, batch_pictures=config.batch_pictures), folder)
     average.wear(branded)
     return branded, trainer.global_step * config.batch_pictures * trainer.world_size

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from atelier import CONF_FOLDER
 from data.dataset import Dataset, open_dataset
 from data.order import SampleOrder
+from registry.artifacts import read_card
 from synthesis.backbone import MultiTaskTransformer
 from synthesis.condition import APPEARANCE_WIDTH
 from synthesis.tasks import TASKS
@@ -49,6 +50,7 @@ def train(config: DictConfig) -> Path:
         styles=styles, tasks=tuple(TASKS), appearance_width=APPEARANCE_WIDTH, **config.backbone
     )
     train_rows, heldout_rows = dataset.rows(split="train"), heldout(dataset)
+    earlier_pictures = start_from(network, Path(config.initial)) if config.initial else 0
     average: ExponentialAverage = instantiate(config.average)
     folder = Path(config.out)
     trainer = make_trainer(config, folder, average)
@@ -62,7 +64,7 @@ def train(config: DictConfig) -> Path:
         seed=config.seed,
         compiled=config.compile,
     )
-    order = SampleOrder(rows=balanced(dataset, train_rows, config.dataset.colour_share), seed=config.seed)
+    order = SampleOrder(balanced(dataset, train_rows, config.dataset.colour_share), seed=config.seed)
     loaders = RowLoaders(
         order,
         batch_pictures=config.dataset.batch_pictures,
@@ -72,11 +74,27 @@ def train(config: DictConfig) -> Path:
     fit(trainer, module, loaders, folder)
     if trainer.is_global_zero:
         seen = trainer.global_step * config.dataset.batch_pictures * trainer.world_size
+        seen += earlier_pictures
         card = backbone_card(config, dataset, len(train_rows), seen, time.monotonic() - begin, trainer)
         with average.worn_by(network):
             export_backbone(network, folder / "backbone", card, attribution(dataset))
         print(f"backbone: {folder / 'backbone'} ({seen:,} pictures seen)")
     return folder / "backbone"
+
+
+def start_from(network: MultiTaskTransformer, folder: Path) -> int:
+    """Load the weights of an earlier backbone of the same shape; return how many pictures it had seen."""
+    earlier = MultiTaskTransformer.from_pretrained(str(folder / "transformer"), dtype=torch.float32)
+    for name, value in network.config.items():
+        if not name.startswith("_") and name != "dropout" and list_or_self(earlier.config[name]) != list_or_self(value):
+            raise TrainingError(f"initial={folder}: its {name} is {earlier.config[name]}, this run's is {value}")
+    network.load_state_dict(earlier.state_dict())
+    return int(read_card(folder)["run"]["images_seen"])
+
+
+def list_or_self(value: Any) -> Any:
+    """Tuples become lists in a saved configuration."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def heldout(dataset: Dataset) -> list[int]:
@@ -104,16 +122,16 @@ def resident(
     return ExampleMaker(corpus, instantiate(config.tasks), augmentation, side_px)
 
 
-def balanced(dataset: Dataset, rows: list[int], colour_share: float) -> tuple[int, ...]:
+def balanced(dataset: Dataset, rows: list[int], colour_share: float) -> list[int]:
     """Bank rows for one epoch: whole repeats of the coloured ones until they make up ``colour_share``."""
     if not 0 <= colour_share <= 1:
         raise TrainingError(f"dataset.colour_share is {colour_share}: it must lie in 0 to 1")
     coloured = [place for place, row in enumerate(rows) if not dataset.records[row].monochrome]
     single = [place for place, row in enumerate(rows) if dataset.records[row].monochrome]
     if not coloured or not single or colour_share == 1:
-        return tuple(coloured or single)
+        return coloured or single
     repeats = round(colour_share / (1 - colour_share) * len(single) / len(coloured))
-    return tuple(coloured * max(1, min(MOST_REPEATS, repeats)) + single)
+    return coloured * max(1, min(MOST_REPEATS, repeats)) + single
 
 
 def backbone_card(
