@@ -7,8 +7,8 @@ Shapes: pictures uint8 [N,3,H,W].
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,6 +22,7 @@ from torch import Tensor
 
 import synthesis
 from evaluation.errors import EvaluationError
+from evaluation.files import write_whole
 from registry.resolve import ResolvedModel
 from synthesis.pipeline import MultiTaskPipeline
 from synthesis.request import PictureRequest
@@ -120,9 +121,8 @@ class PictureArchive:
     ) -> Tensor:
         """Return the pictures [N,3,H,W] of all orders; those not yet on disk are drawn, batch by batch."""
         folder = self._folder / hashlib.sha256(illustrator.identity.encode()).hexdigest()[:24]
-        folder.mkdir(parents=True, exist_ok=True)
         files = [folder / f"{_order_digest(order)}.png" for order in orders]
-        missing = [row for row, file in enumerate(files) if not file.is_file()]
+        missing = [row for row, file in enumerate(files) if _drawn_before(file) is None]
         if advance:
             advance(len(orders) - len(missing))
         for rows in _batches(orders, missing, batch_pictures):
@@ -130,7 +130,7 @@ class PictureArchive:
                 _save(files[row], picture)
             if advance:
                 advance(len(rows))
-        return to_tensor([Image.open(file) for file in files])
+        return to_tensor([picture for file in files if (picture := _drawn_before(file)) is not None])
 
 
 def to_tensor(pictures: Sequence[Image.Image]) -> Tensor:
@@ -175,7 +175,16 @@ def _batches(orders: Sequence[Order], rows: Sequence[int], batch_pictures: int) 
             yield members[start : start + batch_pictures]
 
 
+def _drawn_before(file: Path) -> Image.Image | None:
+    """Return a picture drawn before; None where there is none, or a power cut spoilt it."""
+    try:
+        with Image.open(file) as picture:
+            return picture.convert("RGB")
+    except (OSError, ValueError):
+        return None
+
+
 def _save(file: Path, picture_3HW: Tensor) -> None:
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    to_image(picture_3HW).save(partial, format="PNG")
-    partial.replace(file)
+    buffer = io.BytesIO()
+    to_image(picture_3HW).save(buffer, format="PNG")
+    write_whole(file, buffer.getvalue())

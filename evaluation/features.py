@@ -6,7 +6,7 @@ Shapes: pictures uint8 [N,3,H,W], features float32 [N,D].
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from evaluation.errors import EvaluationError
 from evaluation.extractors import Extractor, extractor_identity
+from evaluation.files import write_whole
 
 BATCH_PICTURES = 16
 Advance = Callable[[int], None]
@@ -74,8 +75,6 @@ class FeatureStore:
         return torch.from_numpy(features) if features.shape == (self.extractor.dimensions,) else None
 
     def _write(self, file: Path, features_D: Tensor) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{file.name}.{os.getpid()}")
-        with partial.open("wb") as stream:
-            np.save(stream, features_D.numpy())
-        partial.replace(file)
+        buffer = io.BytesIO()
+        np.save(buffer, features_D.numpy())
+        write_whole(file, buffer.getvalue())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from evaluation.charts import bar_chart, histogram, interval_text, value_text
 from evaluation.drawing import to_image
+from evaluation.files import write_whole
 from evaluation.measurement import Column, Measurement
 from evaluation.selection import best_spread, farthest_pairs, most_alike
 
@@ -69,11 +69,10 @@ def write_report(measurement: Measurement, folder: Path) -> Path:
 
     Each is renamed into place when whole, the figures last: where they lie, the report of the same run lies too.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / "grid.png", _png(contact_sheet(measurement)))
-    _replace(folder / "report.html", render_report(measurement).encode())
+    write_whole(folder / "grid.png", _png(contact_sheet(measurement)))
+    write_whole(folder / "report.html", render_report(measurement).encode())
     text = json.dumps(measurement.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    _replace(folder / "figures.json", text.encode())
+    write_whole(folder / "figures.json", text.encode())
     return folder / "report.html"
 
 
@@ -170,12 +169,3 @@ def _png(picture: Image.Image) -> bytes:
 
 def _count(items: Sequence[object] | int) -> str:
     return f"{items if isinstance(items, int) else len(items):,}"
-
-
-def _replace(file: Path, content: bytes) -> None:
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from PIL import Image
@@ -255,7 +256,7 @@ def test_a_mistake_gets_one_clear_line(
     assert not (tmp_path / "var").exists()
 
 
-def test_archives_of_other_settings_do_not_mix(tmp_path: Path, tiny_backbone: Path) -> None:
+def test_settings_do_not_mix_and_spoilt_pictures_are_drawn_anew(tmp_path: Path, tiny_backbone: Path) -> None:
     from evaluation.drawing import Order, PipelineIllustrator
     from registry.resolve import resolve_model
 
@@ -263,8 +264,11 @@ def test_archives_of_other_settings_do_not_mix(tmp_path: Path, tiny_backbone: Pa
     archive = PictureArchive(tmp_path)
     for steps in (2, 3):
         illustrator = PipelineIllustrator(model, DrawingSettings(num_inference_steps=steps))
-        archive.collect(illustrator, orders, batch_pictures=1)
+        first = archive.collect(illustrator, orders, batch_pictures=1)
     assert len(list(tmp_path.iterdir())) == 2
+    for file in tmp_path.rglob("*.png"):
+        file.write_bytes(file.read_bytes()[:40])
+    assert torch.equal(archive.collect(illustrator, orders, batch_pictures=1), first)
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (atelier.CONF_FOLDER / "suite").glob("*.yaml")))
