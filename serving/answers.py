@@ -48,6 +48,21 @@ class PictureData(BaseModel):
     b64_json: str
 
 
+class ErrorDetail(BaseModel):
+    """What went wrong, as OpenAI tells it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: ErrorDetail
+
+
 class ImagesAnswer(BaseModel):
     """The answer to a request without ``stream``."""
 

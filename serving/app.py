@@ -14,7 +14,16 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from serving.answers import ImagesAnswer, error_body, event_lines, images_answer, model_entry, model_list, status_error
+from serving.answers import (
+    ErrorAnswer,
+    ImagesAnswer,
+    error_body,
+    event_lines,
+    images_answer,
+    model_entry,
+    model_list,
+    status_error,
+)
 from serving.catalogue import Catalogue
 from serving.engine import Engine
 from serving.errors import EngineStopped, QueueFull, RequestRefused
@@ -31,6 +40,14 @@ from serving.settings import Limits, QualitySteps
 CLIENT_GONE_STATUS = 499
 _FILE_FIELDS = {"image", "image[]", "mask"}
 _FORM_FILES, _FORM_FIELDS = 4, 64
+_EVENTS = "With stream: PREFIX.partial_image for each preview, PREFIX.completed for each picture, error for a fault."
+_OTHER_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string", "description": _EVENTS}}}},
+    400: {"model": ErrorAnswer, "description": "A field is at fault"},
+    404: {"model": ErrorAnswer, "description": "No such model or brand"},
+    413: {"model": ErrorAnswer, "description": "The body is too large"},
+    503: {"model": ErrorAnswer, "description": "The queue is full; Retry-After says when to come back"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +89,18 @@ def create_app(studio: Studio) -> FastAPI:
 
 
 def _add_pictures(app: FastAPI, studio: Studio) -> None:
-    @app.post("/v1/images/generations", response_model=ImagesAnswer, tags=["pictures"])
+    @app.post("/v1/images/generations", response_model=ImagesAnswer, responses=_OTHER_ANSWERS, tags=["pictures"])
     async def generate(fields: GenerationFields, request: Request) -> Response:
         """Draw pictures from a prompt."""
         return await _answer(studio, order_generation(fields, studio.offer()), "image_generation", request)
 
-    @app.post("/v1/images/edits", response_model=ImagesAnswer, tags=["pictures"], openapi_extra=_edit_schema())
+    @app.post(
+        "/v1/images/edits",
+        response_model=ImagesAnswer,
+        responses=_OTHER_ANSWERS,
+        tags=["pictures"],
+        openapi_extra=_edit_schema(),
+    )
     async def edit(request: Request) -> Response:
         """Draw a picture anew: in part by a mask, as a whole, larger, wider, or in another style."""
         async with request.form(max_files=_FORM_FILES, max_fields=_FORM_FIELDS) as form:

@@ -94,7 +94,9 @@ class EditFields(PictureFields):
     model_config = ConfigDict(extra="forbid", strict=False, protected_namespaces=())
 
     task: str | None = Field(None, description="Atelier: inpainting when a mask is given, else image_to_image.")
-    strength: float = Field(0.8, gt=0, le=1, allow_inf_nan=False, description="Atelier: how far from the source.")
+    strength: float | None = Field(
+        None, gt=0, le=1, allow_inf_nan=False, description="Atelier: how far image_to_image goes from the source."
+    )
     mask_convention: Literal["auto", "alpha", "white"] = Field(
         "auto",
         description="Atelier: what the mask draws anew: transparent areas, white ones, or whichever there are.",

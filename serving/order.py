@@ -66,6 +66,8 @@ def order_edit(fields: EditFields, offer: Offer, *, image: Image, mask: Image | 
             param="mask",
             code="missing_required_parameter",
         )
+    if fields.strength is not None and task != "image_to_image":
+        raise RequestRefused(f"'strength' is for image_to_image: leave it out for {task}.", param="strength")
     if mask and mask.size != image.size:
         raise RequestRefused(
             f"'mask' measures {mask.width}x{mask.height} px and 'image' {image.width}x{image.height} px:"
@@ -134,6 +136,8 @@ def _check(fields: PictureFields, offer: Offer, served: ServedModel) -> None:
             f"Invalid value for 'size': '{fields.size[:60]}'. {fields.model} draws 'auto' and '{_size(served)}'.",
             param="size",
         )
+    if fields.style is not None and served.adapter:
+        raise RequestRefused(f"'style' is the backbone's: '{served.id}' draws in its own, leave it out.", param="style")
     if fields.style is not None and fields.style not in served.pipeline.styles:
         raise RequestRefused(
             f"Invalid value for 'style': '{fields.style[:60]}'. There are {', '.join(served.pipeline.styles)}.",
@@ -145,7 +149,7 @@ def _request(
     fields: PictureFields, served: ServedModel, *, task: str, images: tuple[Image, ...], mask: Image | None, steps: int
 ) -> PictureRequest:
     first = secrets.randbelow(_OWN_SEED_LIMIT - fields.n) if fields.seed is None else fields.seed
-    strength = fields.strength if isinstance(fields, EditFields) else PictureRequest.strength
+    strength = fields.strength if isinstance(fields, EditFields) else None
     try:
         return PictureRequest(
             prompts=(fields.prompt,) * fields.n,
@@ -157,7 +161,7 @@ def _request(
             masks=(mask,) * fields.n if mask else (),
             num_inference_steps=steps,
             guidance_scale=fields.guidance_scale,
-            strength=strength,
+            strength=PictureRequest.strength if strength is None else strength,
         )
     except AtelierError as error:
         raise RequestRefused(str(error)) from error

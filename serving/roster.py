@@ -29,6 +29,8 @@ class Pipeline(Painter, Protocol):
     def styles(self) -> tuple[str, ...]: ...
     @property
     def tasks(self) -> tuple[str, ...]: ...
+    @property
+    def brands(self) -> tuple[str, ...]: ...
     def load_brand(self, folder: Path, name: str) -> None: ...
 
 
@@ -121,7 +123,8 @@ def load_brand(name: str, brand: ResolvedModel, pipeline: Pipeline) -> str:
     The name bears the digest: a champion that moves is a new adapter, and pictures under way keep the old one.
     """
     adapter_name = f"{name}-{brand.digest[:12]}".replace(".", "_")
-    pipeline.load_brand(brand.folder, adapter_name)
+    if adapter_name not in pipeline.brands:
+        pipeline.load_brand(brand.folder, adapter_name)
     return adapter_name
 
 
@@ -146,15 +149,12 @@ def _served_brand(
         raise ServingError(f"{brand.reference} is a backbone, not a brand's adapter")
     digest = brand.base.digest
     pipelines.setdefault(digest, _pipeline(brand.base, loader, {**previous.pipelines, **pipelines}))
-    known = previous.models.get(name)
-    reusable = known and known.artifact.digest == brand.digest and known.pipeline is pipelines[digest]
-    adapter_name = known.adapter_name if known and reusable else load_brand(name, brand, pipelines[digest])
     return ServedModel(
         id=name,
         pipeline=pipelines[digest],
         backbone=artifact_of(brand.base),
         adapter=artifact_of(brand),
-        adapter_name=adapter_name,
+        adapter_name=load_brand(name, brand, pipelines[digest]),
         created=_created(brand),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from synthesis.request import PictureRequest
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 128
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -98,7 +100,10 @@ def http_server(studio: Studio, settings: ServeSettings) -> uvicorn.Server:
 
 
 def serve(settings: ServeSettings, store: ModelStore | None) -> None:
-    """Serve until interrupted. Prints the address once requests are taken."""
+    """Serve until interrupted or terminated. Prints the address once requests are taken."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if settings.host not in _LOOPBACK:
+        logger.warning("there is no login: whoever reaches %s may draw", settings.host)
     with bind(settings.host, settings.port) as listener:
         with open_studio(settings, store, pipeline_loader(settings.device, warm=True)) as studio:
             names = ", ".join(studio.catalogue.roster.models)

@@ -73,6 +73,10 @@ class CuedPipeline:
         self.ended: list[str] = []
         self.loaded: list[str] = []
 
+    @property
+    def brands(self) -> tuple[str, ...]:
+        return tuple(self.loaded)
+
     def load_brand(self, folder: Path, name: str) -> None:
         self.loaded.append(name)
 

@@ -66,17 +66,17 @@ def test_previews_of_two_customers_interleave(serve: Serve, cued: CuedPipeline, 
 
     with serve(cued) as server:
         threads = [threading.Thread(target=watch, args=(server, prompt)) for prompt in ("a", "b")]
-        for thread in threads:
-            thread.start()
         cued.give(1)
-        assert wait_until(lambda: len(cued.steps) == 1 and metric(server, "atelier_jobs_waiting") == 1)
+        threads[0].start()
+        assert wait_until(lambda: len(cued.steps) == 1)
+        threads[1].start()
+        assert wait_until(lambda: metric(server, "atelier_jobs_waiting") == 1)
         cued.give(15)
         for thread in threads:
             thread.join(30)
     assert sorted(order) == ["a"] * 4 + ["b"] * 4
     turns = "".join(name for name, _ in cued.steps)
-    first, second = turns[0], "b" if turns[0] == "a" else "a"
-    assert turns == first * 3 + (second + first) * 5 + second * 3, "they take turns once the second has come in"
+    assert turns == "aaa" + "ba" * 5 + "bbb", "they take turns once the second has come in"
 
 
 def test_a_full_queue_is_503_with_a_time_to_come_back(

@@ -52,7 +52,7 @@ def edit(server: Running, files: dict[str, Any], **fields: Any) -> httpx.Respons
     ("fields", "param", "code", "says"),
     [
         ({}, "prompt", "missing_required_parameter", "'prompt'"),
-        ({"promt": "a cat"}, "promt", "unknown_parameter", "Did you mean 'prompt'?"),
+        ({"prompts": "a cat"}, "prompts", "unknown_parameter", "Did you mean 'prompt'?"),
         ({"prompt": "a", "guidence_scale": 2}, "guidence_scale", "unknown_parameter", "'guidance_scale'"),
         ({"prompt": "a", "strength": 0.5}, "strength", "unknown_parameter", "/v1/images/edits"),
         ({"prompt": "a", "moderation": "low"}, "moderation", "unknown_parameter", "does not offer it"),
@@ -74,6 +74,7 @@ def edit(server: Running, files: dict[str, Any], **fields: Any) -> httpx.Respons
         ({"prompt": "a", "num_inference_steps": 101}, "num_inference_steps", "invalid_value", "at most 100"),
         ({"prompt": "a", "guidance_scale": 1e9}, "guidance_scale", "invalid_value", "less than or equal to 30"),
         ({"prompt": "a", "style": "cubist"}, "style", "invalid_value", "noto, twemoji"),
+        ({"prompt": "a", "style": "noto", "brand": "acme"}, "style", "invalid_value", "leave it out"),
         ({"prompt": "a", "model": "openmoji", "brand": "acme"}, "brand", "invalid_value", "differ"),
         ({"prompt": "a", "brand": "atelier"}, "brand", "invalid_value", "is the backbone"),
         ({"prompt": "a", "quality": "best"}, "quality", "invalid_value", "'low', 'medium' or 'high'"),
@@ -148,7 +149,8 @@ def test_edit_tasks(server: Running) -> None:
     assert "'mask'" in refused(edit(server, files, task="inpainting"))["message"]
     with_mask = files | {"mask": ("m.png", picture((32, 32), "L", 255))}
     assert "takes no masks" in refused(edit(server, with_mask, task="super_resolution"))["message"]
-    assert refused(edit(server, files, strenght="0.5"))["param"] == "strenght"
+    assert "image_to_image" in refused(edit(server, files, task="style_transfer", strength="0.5"))["message"]
+    assert refused(edit(server, files, strengths="0.5"))["param"] == "strengths"
     assert refused(edit(server, {"picture": ("a.png", picture())}))["param"] == "picture"
     assert refused(httpx.post(f"{server.url}/v1/images/edits", data={"prompt": "a"}))["param"] == "image"
     assert refused(httpx.post(f"{server.url}/v1/images/edits", data={"prompt": "a", "image": "x"}))["param"] == "image"

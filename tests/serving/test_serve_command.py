@@ -55,13 +55,14 @@ def refused(folder: Path, *arguments: str) -> str:
     return done.stderr.strip().splitlines()[-1]
 
 
-def test_it_serves_from_folders_and_stops_when_interrupted(folders: Folders, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_from_folders_and_stops_when_told(folders: Folders, tmp_path: Path, stop: signal.Signals) -> None:
     brands = f"brands={{openmoji: {folders.openmoji}}}"
     with started(tmp_path, "port=0", f"model={folders.base}", brands) as (process, url):
         assert httpx.get(f"{url}/readyz").json()["models"] == ["atelier", "openmoji"]
         fields = {"prompt": "a star", "num_inference_steps": 2}
         assert httpx.post(f"{url}/v1/images/generations", json=fields, timeout=60).status_code == 200
-        process.send_signal(signal.SIGINT)
+        process.send_signal(stop)
         output, errors = process.communicate(timeout=30)
         assert process.returncode == 0 and "stopped" in output
         assert "POST /v1/images/generations 200" in errors and "Traceback" not in errors
