@@ -17,6 +17,8 @@ from serving.local import DrawSettings, choose_models, draw
 from serving.marking import PictureRecord
 from serving.server import pipeline_loader
 
+_TEXTS = ("prompt", "out", "model", "brand", "task", "source", "mask", "style")
+
 # Looked up by name and not in conf/ itself: there, source=FILE would choose from the group conf/source of ingestion.
 _CONFIGS = ConfigStore.instance()
 _CONFIGS.store(name="generate", node=OmegaConf.load(CONF_FOLDER / "generate.yaml"))
@@ -50,7 +52,8 @@ def read_settings(config: DictConfig) -> DrawSettings:
         if OmegaConf.is_missing(config, key):
             raise ServingError(f"{key} is missing: pass for instance {example}")
     values: dict[str, Any] = {str(key): config[key] for key in config if key != "registry"}
-    return DrawSettings(**values)
+    texts = {key: str(values[key]) for key in _TEXTS if values[key] is not None}
+    return DrawSettings(**(values | texts))
 
 
 def describe(out: str, record: PictureRecord) -> str:

@@ -47,17 +47,25 @@ class DrawSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        suffix = Path(self.out).suffix.lower()
-        if suffix not in _SUFFIXES:
-            raise ServingError(f"out={self.out} must end in {', '.join(_SUFFIXES)}: the ending chooses the format")
-        if Path(self.out).is_dir():
-            raise ServingError(f"out={self.out} is a folder: name a file in it")
+        self._check_out()
         for name in ("source", "mask"):
             path = getattr(self, name)
             if path is not None and not Path(path).is_file():
                 raise ServingError(f"{name}={path} is no file: name a PNG, WebP or JPEG picture")
-        if self.source is None and (self.mask is not None or self.task not in (None, "text_to_image")):
+        if self.source is None:
+            self._check_without_source()
+
+    def _check_out(self) -> None:
+        if Path(self.out).suffix.lower() not in _SUFFIXES:
+            raise ServingError(f"out={self.out} must end in {', '.join(_SUFFIXES)}: the ending chooses the format")
+        if Path(self.out).is_dir():
+            raise ServingError(f"out={self.out} is a folder: name a file in it")
+
+    def _check_without_source(self) -> None:
+        if self.mask is not None or self.task not in (None, "text_to_image"):
             raise ServingError(f"{'mask' if self.mask else f'task={self.task}'} needs a picture: pass source=FILE")
+        if self.strength is not None:
+            raise ServingError(f"strength={self.strength} needs a picture to redraw: pass source=FILE, or leave it out")
 
     @property
     def output_format(self) -> str:

@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from atelier import CONF_FOLDER
+from serving.errors import ServingError
 from serving.server import serve
 from serving.settings import EngineSettings, Limits, QualitySteps, ServeSettings
 
@@ -25,16 +26,17 @@ def main(config: DictConfig) -> None:
 
 def read_settings(config: DictConfig) -> ServeSettings:
     """Return the settings of conf/serve.yaml, checked."""
-    values: dict[str, Any] = {str(key): value for key, value in _plain(config).items() if key != "registry"}
-    values["engine"] = EngineSettings(**values["engine"])
-    values["limits"] = Limits(**values["limits"])
-    values["quality"] = QualitySteps(**values["quality"])
+    values = _group("settings", OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    del values["registry"]
+    for name, group in (("engine", EngineSettings), ("limits", Limits), ("quality", QualitySteps)):
+        values[name] = group(**_group(name, values[name]))
     return ServeSettings(**values)
 
 
-def _plain(config: DictConfig) -> dict[Any, Any]:
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    return plain if isinstance(plain, dict) else {}
+def _group(name: str, values: Any) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise ServingError(f"{name}={values} must be a group of settings: atelier serve --cfg job shows it")
+    return {str(key): value for key, value in values.items()}
 
 
 if __name__ == "__main__":

@@ -58,12 +58,22 @@ def pipeline_loader(device: str, *, warm: bool = False) -> Loader:
     def load(folder: Path) -> Pipeline:
         from synthesis.pipeline import MultiTaskPipeline
 
+        _refuse_missing_device(device)
         pipeline = MultiTaskPipeline.load(folder, device=device)
         if warm:
             *_, _ = pipeline.stream(PictureRequest(prompts=("circle",), seeds=(0,), num_inference_steps=1))
         return pipeline
 
     return load
+
+
+def _refuse_missing_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ServingError(f"device={device} is not there on this machine: use cpu, or cuda with a GPU") from error
 
 
 @contextmanager

@@ -9,9 +9,14 @@ from serving.errors import ServingError
 MEBIBYTE = 1024 * 1024
 
 
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ServingError(f"{name}={value} is out of range: give {low} to {high}")
+def _within(name: str, value: float, low: float, high: float, *, whole: bool = True) -> None:
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        raise ServingError(f"{name}={value} must be a {'whole ' if whole else ''}number from {low} to {high}")
+
+
+def _is_text(pair: tuple[object, object]) -> bool:
+    return all(isinstance(part, str) for part in pair)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +61,10 @@ class QualitySteps:
     high: int = 32
 
     def __post_init__(self) -> None:
-        if not 1 <= self.low <= self.medium <= self.high:
-            raise ServingError(
-                f"quality low={self.low} medium={self.medium} high={self.high}: steps start at 1 and must not fall"
-            )
+        for name in ("low", "medium", "high"):
+            _within(f"quality.{name}", getattr(self, name), 1, 1000)
+        if not self.low <= self.medium <= self.high:
+            raise ServingError(f"quality low={self.low} medium={self.medium} high={self.high}: steps must not fall")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +87,10 @@ class ServeSettings:
     quality: QualitySteps = field(default_factory=QualitySteps)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.model, str):
+            raise ServingError(f"model={self.model} must be a folder or a models:/ reference")
+        if not isinstance(self.brands, dict | None) or not all(map(_is_text, (self.brands or {}).items())):
+            raise ServingError(f"brands={self.brands} must be null or {{NAME: MODEL, …}}")
         _within("port", self.port, 0, 65_535)
-        _within("poll_seconds", self.poll_seconds, 0.05, 3600)
+        _within("poll_seconds", self.poll_seconds, 0.05, 3600, whole=False)
         _within("shutdown_seconds", self.shutdown_seconds, 0, 3600)

@@ -37,7 +37,7 @@ def opened(path: Path) -> Image.Image:
 def drawn(store: ModelStore, **fields: Any) -> Any:
     settings = DrawSettings(**{"prompt": "a star", "num_inference_steps": 3, **fields})
     backbone, brand, _ = choose_models(settings, store)
-    return draw(settings, (backbone, brand), pipeline_loader("cpu"), lambda done, steps: None)
+    return draw(settings, (backbone, brand), pipeline_loader(settings.device), lambda done, steps: None)
 
 
 def test_the_command_draws_and_leaves_only_its_picture(folders: Folders, tmp_path: Path) -> None:
@@ -125,6 +125,8 @@ def test_brands_by_name(folders: Folders, tmp_path: Path) -> None:
         ({"out": "a.png", "task": "inpainting"}, "pass source=FILE"),
         ({"out": "a.png", "mask": str(PROJECT_ROOT / "LICENSE")}, "mask needs a picture"),
         ({"out": "a.png", "source": str(PROJECT_ROOT / "LICENSE")}, "is not a picture that can be read"),
+        ({"out": "a.png", "strength": 0.5}, "pass source=FILE, or leave it out"),
+        ({"out": "a.png", "device": "abacus"}, "device=abacus is not there"),
         ({"out": "a.png", "seed": -1}, "greater than or equal to 0"),
         ({"out": "a.png", "style": "cubist"}, "There are noto, twemoji"),
         ({"out": "a.png", "prompt": " "}, "'prompt' is empty"),

@@ -104,7 +104,11 @@ def test_the_shipped_settings_are_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: ServeSettings(model="x", port=70_000), "port=70000 is out of range"),
+        (lambda: ServeSettings(model="x", port=70_000), "port=70000 must be a whole number from 0 to 65535"),
+        (lambda: ServeSettings(model="x", port="abc"), "port=abc must be"),  # type: ignore[arg-type]
+        (lambda: ServeSettings(model="x", brands=["a"]), "brands="),  # type: ignore[arg-type]
+        (lambda: ServeSettings(model="x", brands={"a": 1}), "brands="),  # type: ignore[dict-item]
+        (lambda: ServeSettings(model=None), "model=None"),  # type: ignore[arg-type]
         (lambda: EngineSettings(running_limit=0), "running_limit=0"),
         (lambda: Limits(pictures=11), "pictures=11"),
         (lambda: QualitySteps(low=9, medium=8), "must not fall"),
