@@ -11,6 +11,7 @@ import httpx
 import pytest
 from openai import InternalServerError
 
+from serving import session
 from serving.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -77,6 +78,17 @@ def test_previews_of_two_customers_interleave(serve: Serve, cued: CuedPipeline, 
     assert sorted(order) == ["a"] * 4 + ["b"] * 4
     turns = "".join(name for name, _ in cued.steps)
     assert turns == "aaa" + "ba" * 5 + "bbb", "they take turns once the second has come in"
+
+
+def test_a_silent_stream_is_kept_alive(serve: Serve, cued: CuedPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "KEEPALIVE_SECONDS", 0.05)
+    with serve(cued) as server:
+        fields = {"prompt": "a", "stream": True, "num_inference_steps": 1}
+        with httpx.stream("POST", f"{server.url}/v1/images/generations", json=fields, timeout=30) as response:
+            lines = response.iter_lines()
+            assert next(lines) == ": still drawing"
+            cued.give(1)
+            assert any(line == "event: image_generation.completed" for line in lines)
 
 
 def test_a_full_queue_is_503_with_a_time_to_come_back(

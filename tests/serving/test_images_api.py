@@ -128,6 +128,21 @@ def test_previews_arrive_in_order_before_the_picture(server: Running) -> None:
     assert decoded(partials[0].b64_json).size == (64, 64)
 
 
+def test_answers_and_events_are_what_the_clients_own_types_demand(server: Running) -> None:
+    """The client does not check what it is sent; its types do when asked."""
+    steps = {"num_inference_steps": 4}
+    whole = server.client.images.generate(prompt="a star", extra_body=steps)
+    assert whole == type(whole).model_validate(whole.to_dict())
+    edited = server.client.images.edit(
+        image=png(drawing()), prompt="a", stream=True, partial_images=1, extra_body=steps
+    )
+    drawn = server.client.images.generate(prompt="a", stream=True, partial_images=1, extra_body=steps)
+    for event in (*edited, *drawn):
+        assert event == type(event).model_validate(event.to_dict())
+    for model in server.client.models.list():
+        assert model == type(model).model_validate(model.to_dict())
+
+
 def test_streaming_without_previews_is_one_event(server: Running) -> None:
     events = list(server.client.images.generate(prompt="a star", stream=True, extra_body={"num_inference_steps": 3}))
     assert [event.type for event in events] == ["image_generation.completed"]
