@@ -37,6 +37,12 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/benchmarks -s --override-ini=python_files='bench_*.py'
 
+corpus: $(VENV)/.installed
+	$(BIN)/python -m data.corpus
+
+sample: $(VENV)/.installed
+	$(BIN)/python -m data.sample_cut
+
 ui: $(VENV)/.installed
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///var/mlflow.db --port 5000
 

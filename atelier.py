@@ -13,6 +13,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PROJECT_ROOT = Path(__file__).resolve().parent
 CONF_FOLDER = PROJECT_ROOT / "conf"
@@ -41,10 +42,14 @@ VERBS = {
         "data.ingest",
         "source=iconify source.path=PATH policy=commercial out=DIR",
         "admit pictures by licence policy and write provenance-tagged shards",
-        text_keys=("source.path", "out"),
+        text_keys=("source.path", "source.licence", "out"),
     ),
     "verify": Verb(
-        "data.verify", "DIR", "check every digest of a dataset and print its licences and counts", positional="dir"
+        "data.verify",
+        "DIR",
+        "check every digest of a dataset and print its licences and counts",
+        positional="dir",
+        text_keys=("dir",),
     ),
     "train": Verb("training.train", "experiment=NAME [overrides]", "train the multi-task backbone"),
     "onboard": Verb(
@@ -54,7 +59,10 @@ VERBS = {
         text_keys=("images", "kit"),
     ),
     "evaluate": Verb(
-        "evaluation.evaluate", "model=MODEL suite=NAME", "measure a model and write report.html", text_keys=("model",)
+        "evaluation.evaluate",
+        "model=MODEL suite=NAME",
+        "measure a model and write report.html",
+        text_keys=("model", "out", "suite.judge", "suite.learn"),
     ),
     "generate": Verb(
         "serving.generate",
@@ -62,10 +70,19 @@ VERBS = {
         "draw one picture",
         text_keys=("prompt", "source", "mask", "out", "model"),
     ),
-    "promote": Verb("registry.promote", "model=NAME version=N", "run the gate and move the alias if it passes"),
-    "rollback": Verb("registry.rollback", "model=NAME", "move the alias back to the version before"),
+    "promote": Verb(
+        "registry.promote",
+        "model=NAME version=N",
+        "run the gate and move the alias if it passes",
+        text_keys=("why", "who"),
+    ),
+    "rollback": Verb(
+        "registry.rollback", "model=NAME", "move the alias back to the version before", text_keys=("why", "who")
+    ),
     "history": Verb("registry.history", "model=NAME", "list every move of a model's aliases"),
-    "serve": Verb("serving.serve", "[port=8000]", "serve pictures over HTTP (OpenAI's Images API)"),
+    "serve": Verb(
+        "serving.serve", "[port=8000]", "serve pictures over HTTP (OpenAI's Images API)", text_keys=("model",)
+    ),
     "lineage": Verb(
         "registry.lineage",
         "MODEL",
@@ -129,16 +146,14 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.argv = [f"atelier {name}", *hydra_arguments(verb, rest)]
     try:
-        importlib.import_module(verb.module).main()
-    except AtelierError as error:
-        _fail(str(error))
+        entry_point = importlib.import_module(verb.module).main
+        _tell_failures_once()
+        entry_point()
     except KeyboardInterrupt:
         print(f"\natelier {name}: interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-    except OSError as error:
-        _fail(_one_line_of_os(error))
     except Exception as error:
-        message = _configuration_mistake(error)
+        message = _mistake(error, name)
         if message is None:
             raise
         _fail(message)
@@ -149,20 +164,49 @@ def _fail(message: str) -> None:
     sys.exit(EXIT_MISTAKE)
 
 
-def _one_line_of_os(error: OSError) -> str:
-    where = f" ({error.filename})" if error.filename else ""
-    return f"{error.strerror or error}{where}"
+def _tell_failures_once() -> None:
+    """Keep Hydra from writing a line of its own before it raises what a job raised."""
+    utils = sys.modules.get("hydra.core.utils")
+    if utils is None:
+        return
+    told = utils.JobReturn.return_value
+
+    def value(job: Any) -> Any:
+        if isinstance(job._return_value, Exception):
+            raise job._return_value
+        return told.fget(job)
+
+    utils.JobReturn.return_value = property(value, told.fset)
 
 
-def _configuration_mistake(error: BaseException) -> str | None:
-    """Return one line for an error of Hydra's or OmegaConf's, None for a bug of ours."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if type(seen).__module__.split(".")[0] in ("hydra", "omegaconf", "yaml"):
-            text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
-            return f"configuration: {text}"
-        seen = seen.__cause__
+def _mistake(error: Exception, verb: str) -> str | None:
+    """Return one line for what a person can put right, None for a bug of ours."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    for one in chain:
+        if isinstance(one, AtelierError):
+            return " ".join(str(one).split())
+    if any(type(one).__module__.split(".")[0] in ("hydra", "omegaconf", "yaml") for one in chain):
+        told = " ".join(str(error).split()).split(" Config search path")[0]
+        return f"configuration: {_with_hint(told, verb)}"
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror or error}{where}"
     return None
+
+
+def _with_hint(message: str, verb: str) -> str:
+    """Add the nearest key of the verb's own settings to Hydra's word on a key that does not exist."""
+    found = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", message)
+    if not found:
+        return message
+    wrong = next(filter(None, found.groups()))
+    known = re.findall(r"^([a-z_]+):|^  - ([a-z_]+)", (CONF_FOLDER / f"{verb}.yaml").read_text(), re.MULTILINE)
+    names = [key or group for key, group in known]
+    close = difflib.get_close_matches(wrong.split(".")[0], names, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"atelier {verb} --cfg job shows them all"
+    return f"there is no setting '{wrong}'; {hint}"
 
 
 if __name__ == "__main__":

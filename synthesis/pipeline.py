@@ -24,6 +24,7 @@ from synthesis.backbone import NO_STYLE, MultiTaskTransformer
 from synthesis.condition import Condition, plain_appearance
 from synthesis.errors import SynthesisError
 from synthesis.pixels import to_mask, to_numbers, to_pictures
+from synthesis.precision import arithmetic, fast_dtype
 from synthesis.request import PictureRequest
 from synthesis.sampler import follow_flow, guided, seeded_noise
 from synthesis.tasks import task_named, task_row
@@ -156,8 +157,9 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def _denoiser(self, brand: str | None) -> Any:
         def denoise(x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-            with self._wearing(brand):
-                return self._network(x, t, **condition.tensors())  # type: ignore[no-any-return]
+            with self._wearing(brand), arithmetic(self.device, fast_dtype(self.device)):
+                estimate: Tensor = self._network(x, t, **condition.tensors())
+            return estimate.float()
 
         return denoise
 

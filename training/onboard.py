@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from atelier import CONF_FOLDER, PROJECT_ROOT
 from data.brand import brand_dataset
 from data.dataset import Dataset
+from data.settings import made
 from registry.artifacts import read_card, write_card
 from registry.register import register_model
 from registry.resolve import ResolvedModel, resolve_model
@@ -93,7 +94,7 @@ def brand_pictures(config: DictConfig, brand: str, folder: Path) -> Dataset:
     dataset = brand_dataset(
         Path(config.images),
         folder / "pictures",
-        policy=config.policy,
+        policy=made(config.policy),
         licence=config.licence,
         name=brand,
         progress=counted("reading drawings"),

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from atelier import PROJECT_ROOT
+from synthesis.precision import fast_dtype
 from training.average import ExponentialAverage
 from training.errors import TrainingError
 
@@ -33,9 +35,18 @@ def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) 
     # Showing the loss waits for the device: seldom enough not to hold it up.
     bar = TQDMProgressBar(refresh_rate=max(1, config.trainer.log_every_n_steps // 5))
     callbacks = [average, checkpoints, bar]
+    settings = dict(config.trainer) | {"precision": precision_of(str(config.trainer.precision))}
     return instantiate(
-        config.trainer, max_steps=config.max_steps, logger=logger, callbacks=callbacks, default_root_dir=str(folder)
+        settings, max_steps=config.max_steps, logger=logger, callbacks=callbacks, default_root_dir=str(folder)
     )
+
+
+def precision_of(name: str) -> str:
+    """Lightning's name for ``auto``: mixed bfloat16 where the device does it fast, else float32."""
+    if name != "auto":
+        return name
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return "bf16-mixed" if fast_dtype(device) == torch.bfloat16 else "32-true"
 
 
 def fit(trainer: lightning.Trainer, module: Any, loaders: Any, folder: Path) -> None:
