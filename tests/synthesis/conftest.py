@@ -75,7 +75,7 @@ def make_network() -> MakeNetwork:
     def make(*, awake: bool = True, seed: int = 0, **settings: Any) -> MultiTaskTransformer:
         torch.manual_seed(seed)
         sizes: dict[str, Any] = {"width": 32, "depth": 2, "head_width": 16, "mlp_width": 32, "native_px": 32}
-        network = MultiTaskTransformer(
+        network: Any = MultiTaskTransformer(
             styles=("noto", "twemoji"), tasks=tuple(TASKS), appearance_width=APPEARANCE_WIDTH, **(sizes | settings)
         )
         with torch.no_grad():
@@ -85,7 +85,8 @@ def make_network() -> MakeNetwork:
                     layer.weight.normal_(std=0.2)
                 for block in network.blocks:
                     block.mlp.mix.weight.normal_(std=0.2)
-        return network.eval().requires_grad_(False)
+        frozen: MultiTaskTransformer = network.eval().requires_grad_(False)
+        return frozen
 
     return make
 

@@ -25,7 +25,7 @@ def noisy(mode: str = "RGB", size: tuple[int, int] = (SIDE, SIDE), seed: int = 0
 def test_pictures_of_the_right_size_come_back_exactly(seed: int, count: int) -> None:
     pictures = [noisy(seed=seed + number) for number in range(count)]
     numbers = to_numbers(pictures, SIDE)
-    assert numbers.shape == (count, 3, SIDE, SIDE) and -1 <= numbers.min() and numbers.max() <= 1
+    assert numbers.shape == (count, 3, SIDE, SIDE) and numbers.min() >= -1 and numbers.max() <= 1
     assert [picture.tobytes() for picture in to_pictures(numbers)] == [picture.tobytes() for picture in pictures]
 
 
@@ -41,9 +41,7 @@ def test_what_lies_outside_the_range_is_clipped() -> None:
 
 @given(colour=st.tuples(*[st.integers(0, 255)] * 4), ground=st.tuples(*[st.integers(0, 255)] * 3))
 @settings(max_examples=40, deadline=None)
-def test_transparency_lets_the_ground_through(
-    colour: tuple[int, int, int, int], ground: tuple[int, int, int]
-) -> None:
+def test_transparency_lets_the_ground_through(colour: tuple[int, int, int, int], ground: tuple[int, int, int]) -> None:
     (drawn,) = to_pictures(to_numbers([Image.new("RGBA", (4, 4), colour)], 4, ground))
     alpha = colour[3] / 255
     expected = [alpha * ink + (1 - alpha) * below for ink, below in zip(colour[:3], ground, strict=True)]

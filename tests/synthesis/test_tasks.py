@@ -12,7 +12,9 @@ from synthesis.errors import SynthesisError
 from synthesis.tasks import TASKS, Task, random_boxes, resize, task_named, task_row
 
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
-masking = pytest.mark.parametrize("task", [TASKS["inpainting"], TASKS["outpainting"]], ids=["inpainting", "outpainting"])
+masking = pytest.mark.parametrize(
+    "task", [TASKS["inpainting"], TASKS["outpainting"]], ids=["inpainting", "outpainting"]
+)
 
 
 def pictures(count: int = 4, side_px: int = 32, seed: int = 0) -> Tensor:
@@ -94,7 +96,7 @@ def test_super_resolution_learns_both_a_half_and_a_quarter() -> None:
     picture = pictures(32)
     source = TASKS["super_resolution"].condition(picture, mask=None, generator=Generator().manual_seed(0))[0]
     half, quarter = resize(resize(picture, 16), 32), resize(resize(picture, 8), 32)
-    is_half, is_quarter = ((source == one).all(dim=(1, 2, 3)) for one in (half, quarter))  # type: ignore[call-overload]
+    is_half, is_quarter = ((source == one).all(dim=(1, 2, 3)) for one in (half, quarter))
     assert (is_half ^ is_quarter).all() and is_half.any() and is_quarter.any()
 
 
