@@ -32,8 +32,12 @@ def backbone_verdict(figures: Figures) -> Verdict:
         f"Its pictures of {made.count} held-out subjects lie at a Fréchet distance of {_with_interval(made)} from the"
         f" real drawings of them; as many other drawings of the same sets lie at {_with_interval(floor)}."
     )
-    if not clearly_better(floor, made):
-        return Verdict(tone="good", headline="Held-out subjects are as good as real.", sentences=(sentence,))
+    told_apart = clearly_better(floor, made) or clearly_better(
+        figures["kernel_distance_floor"], figures["kernel_distance_heldout"]
+    )
+    if not told_apart:
+        headline = f"At {made.count} pictures, no figure tells its held-out subjects from real drawings."
+        return Verdict(tone="good", headline=headline, sentences=(sentence,))
     tone: Tone = "good" if ratio.high < CLOSE_RATIO else "unsure"
     headline = f"Subjects it never learnt come out at {ratio.value:.1f} times the distance of real drawings."
     return Verdict(tone=tone, headline=headline, sentences=(sentence,))

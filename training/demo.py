@@ -66,7 +66,7 @@ def evaluate(course: Course, samples: Path, brand: str, more: list[str]) -> None
     backbone = PROJECT_ROOT / "assets" / "backbone"
     for title, model, suite, judge, extra in (
         ("3 Evaluate the adapter", Path("var/brands") / brand / "adapter", "brand", "openmoji-judge", more),
-        ("3 Evaluate the backbone", backbone, "backbone", "base", ["suite.pictures=64"]),
+        ("3 Evaluate the backbone", backbone, "backbone", "base", ["suite.pictures=80"]),
     ):
         out = Path("var/evaluation") / suite
         course.run(

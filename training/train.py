@@ -17,6 +17,7 @@ from atelier import CONF_FOLDER
 from data.dataset import Dataset, open_dataset
 from data.order import SampleOrder
 from registry.artifacts import read_card
+from registry.register import register_model
 from synthesis.backbone import MultiTaskTransformer
 from synthesis.condition import APPEARANCE_WIDTH
 from synthesis.tasks import TASKS
@@ -79,6 +80,9 @@ def train(config: DictConfig) -> Path:
         with average.worn_by(network):
             export_backbone(network, folder / "backbone", card, attribution(dataset))
         print(f"backbone: {folder / 'backbone'} ({seen:,} pictures seen)")
+        if config.register:
+            version = register_model(folder / "backbone", "backbone", store=instantiate(config.registry).store)
+            print(f"registered as models:/backbone/{version}")
     return folder / "backbone"
 
 
