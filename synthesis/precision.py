@@ -1,7 +1,7 @@
 """Which arithmetic a device does fast: bfloat16 where it has instructions for it, else float32.
 
-On two cores with AVX-512 BF16 a forward of the small backbone takes 17-19 ms a picture in bfloat16 against 30-35 in
-float32; on cores without such instructions bfloat16 is the slower one.
+On cores with such instructions bfloat16 is the faster one (tests/benchmarks/bench_precision.py prints by how much), on
+others the slower one.
 """
 
 from __future__ import annotations

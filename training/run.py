@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import warnings
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,20 @@ from training.errors import TrainingError
 CHECKPOINT = "last.ckpt"
 
 
+class ErrorStreamBar(TQDMProgressBar):  # type: ignore[misc]
+    """Lightning's bar on the error stream, where bars belong: what a command prints stays lines."""
+
+    def init_train_tqdm(self) -> Any:
+        """Make the bar while the streams are swapped: it keeps the one it sees."""
+        with redirect_stdout(sys.stderr):
+            return super().init_train_tqdm()
+
+    def init_validation_tqdm(self) -> Any:
+        """As for training."""
+        with redirect_stdout(sys.stderr):
+            return super().init_validation_tqdm()
+
+
 def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) -> lightning.Trainer:
     """Build Lightning's trainer from ``config.trainer`` with checkpoints every ``config.checkpoint_steps``."""
     checkpoints = ModelCheckpoint(
@@ -33,7 +49,7 @@ def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) 
     )
     logger = instantiate(config.logger) if config.logger else False
     # Showing the loss waits for the device: seldom enough not to hold it up.
-    bar = TQDMProgressBar(refresh_rate=max(1, config.trainer.log_every_n_steps // 5))
+    bar = ErrorStreamBar(refresh_rate=max(1, config.trainer.log_every_n_steps // 5))
     callbacks = [average, checkpoints, bar]
     settings = dict(config.trainer) | {"precision": precision_of(str(config.trainer.precision))}
     return instantiate(
@@ -60,6 +76,10 @@ def fit(trainer: lightning.Trainer, module: Any, loaders: Any, folder: Path) -> 
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*is not resumable.*|.*fault-tolerant.*|.*mid-epoch.*")
         warnings.filterwarnings("ignore", message=".*IterableDataset.*__len__.*")
+        # A frozen backbone under an adapter stays in evaluation mode on purpose.
+        warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start of training.*")
+        # Lightning's own use of a torch interface that torch has renamed.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
         trainer.fit(module, loaders, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
