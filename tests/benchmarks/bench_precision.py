@@ -54,7 +54,6 @@ def test_fast_arithmetic_against_float32() -> None:
         seconds(network, dtype)
     ratios = [seconds(network, torch.float32) / seconds(network, fast) for _ in range(ROUNDS)]
     median = statistics.median(ratios)
-    print(
-        f"\n{fast} is {median:.2f} times as fast as float32 (min {min(ratios):.2f}, max {max(ratios):.2f}, {ROUNDS} pairs)"
-    )
+    spread = f"min {min(ratios):.2f}, max {max(ratios):.2f}, {ROUNDS} pairs"
+    print(f"\n{fast} is {median:.2f} times as fast as float32 ({spread})")
     assert len(ratios) == ROUNDS
