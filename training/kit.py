@@ -25,6 +25,8 @@ class BrandKit:
     background: str = "#ffffff"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.title, str) or not self.title:
+            raise TrainingError(f"brand kit: title {self.title!r} must be a text")
         for colour in (*self.palette, self.background):
             if not isinstance(colour, str) or not _COLOUR.fullmatch(colour):
                 raise TrainingError(f"brand kit: colour {colour!r} must be written like #1e50a0")
@@ -51,8 +53,10 @@ def read_kit(file: Path | None, brand: str) -> BrandKit:
     if not isinstance(values, Mapping):
         raise TrainingError(f"brand kit {file} must hold keys and values: title, palette, background")
     _refuse_unknown(values, file)
-    given = dict(values)
-    return BrandKit(**{"title": brand} | given | {"palette": tuple(given.get("palette") or ())})
+    palette = values.get("palette") or ()
+    if not isinstance(palette, list | tuple):
+        raise TrainingError(f"brand kit {file}: palette {palette!r} must be a list of colours like ['#1e50a0']")
+    return BrandKit(**{"title": brand} | dict(values) | {"palette": tuple(palette)})
 
 
 def _refuse_unknown(values: Mapping[str, Any], file: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from synthesis.tasks import task_named
 from training.errors import TrainingError
+from training.limits import check_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +27,10 @@ class TaskMix:
     def __post_init__(self) -> None:
         for name, share in self.shares.items():
             task_named(name)
-            if share < 0:
+            if not 0 <= share < math.inf:
                 raise TrainingError(f"tasks.shares.{name} is {share}: shares must not be negative")
+        for name in ("text_dropped", "text_dropped_in_transfer", "style_dropped", "appearance_dropped"):
+            check_share(f"tasks.{name}", getattr(self, name))
         if sum(self.shares.values()) <= 0:
             raise TrainingError("tasks.shares add up to nothing: give at least one task a share")
 

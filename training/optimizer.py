@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from training.errors import TrainingError
+from training.limits import check_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +27,12 @@ class OptimizerSettings:
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < 1:
             raise TrainingError(f"optimizer.learning_rate is {self.learning_rate}: it must lie between 0 and 1")
-        if not 0 <= self.constant_share < 1:
-            raise TrainingError(f"optimizer.constant_share is {self.constant_share}: it must lie in 0 to 1")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise TrainingError(f"optimizer.betas is {list(self.betas)}: two numbers from 0 to below 1 are needed")
+        if not 0 <= self.weight_decay < math.inf:
+            raise TrainingError(f"optimizer.weight_decay is {self.weight_decay}: it must not be negative")
+        check_share("optimizer.constant_share", self.constant_share)
+        check_share("optimizer.last_share", self.last_share)
         if self.warmup_steps < 0:
             raise TrainingError(f"optimizer.warmup_steps is {self.warmup_steps}: it must not be negative")
 

@@ -26,6 +26,7 @@ from training.average import ExponentialAverage
 from training.corpus import Corpus, load_corpus
 from training.errors import TrainingError
 from training.export import attribution, dataset_entry, export_backbone, now
+from training.limits import check_run, check_share
 from training.loaders import RowLoaders
 from training.run import code_commit, fit, make_trainer, resolved
 from training.steps import DiffusionTraining, ExampleMaker
@@ -43,13 +44,12 @@ def main(config: DictConfig) -> None:
 def train(config: DictConfig) -> Path:
     """Build the run from its settings, fit, export; return the backbone's folder."""
     begin = time.monotonic()
+    check_run(config)
     lightning.seed_everything(config.seed, verbose=False)
     torch.set_float32_matmul_precision("high")
     dataset = open_dataset(Path(config.dataset.folder))
     styles = tuple(sorted({record.style for record in dataset.records}))
-    network = MultiTaskTransformer(
-        styles=styles, tasks=tuple(TASKS), appearance_width=APPEARANCE_WIDTH, **config.backbone
-    )
+    network = new_network(config.backbone, styles)
     train_rows, heldout_rows = dataset.rows(split="train"), heldout(dataset)
     earlier_pictures = start_from(network, Path(config.initial)) if config.initial else 0
     average: ExponentialAverage = instantiate(config.average)
@@ -86,8 +86,22 @@ def train(config: DictConfig) -> Path:
     return folder / "backbone"
 
 
+def new_network(sizes: DictConfig, styles: tuple[str, ...]) -> MultiTaskTransformer:
+    """Make the network that ``sizes`` describe, or say which of them does not fit."""
+    told: dict[str, Any] = {str(name): value for name, value in sizes.items()}
+    try:
+        network: MultiTaskTransformer = MultiTaskTransformer(
+            styles=styles, tasks=tuple(TASKS), appearance_width=APPEARANCE_WIDTH, **told
+        )
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"backbone: {str(error).removeprefix('MultiTaskTransformer.__init__() ')}") from error
+    return network
+
+
 def start_from(network: MultiTaskTransformer, folder: Path) -> int:
     """Load the weights of an earlier backbone of the same shape; return how many pictures it had seen."""
+    if not (folder / "transformer" / "config.json").is_file():
+        raise TrainingError(f"initial={folder} is not a backbone: name a folder that atelier train wrote")
     earlier = MultiTaskTransformer.from_pretrained(str(folder / "transformer"), dtype=torch.float32)
     for name, value in network.config.items():
         if not name.startswith("_") and name != "dropout" and list_or_self(earlier.config[name]) != list_or_self(value):
@@ -128,8 +142,7 @@ def resident(
 
 def balanced(dataset: Dataset, rows: list[int], colour_share: float) -> list[int]:
     """Bank rows for one epoch: whole repeats of the coloured ones until they make up ``colour_share``."""
-    if not 0 <= colour_share <= 1:
-        raise TrainingError(f"dataset.colour_share is {colour_share}: it must lie in 0 to 1")
+    check_share("dataset.colour_share", colour_share)
     coloured = [place for place, row in enumerate(rows) if not dataset.records[row].monochrome]
     single = [place for place, row in enumerate(rows) if dataset.records[row].monochrome]
     if not coloured or not single or colour_share == 1:
