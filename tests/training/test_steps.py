@@ -1,0 +1,77 @@
+"""What a batch holds: fixed slices of tasks, dropped shares, and a partner to transfer from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator
+
+from data.bank import Augmentation
+from data.dataset import Dataset
+from synthesis.backbone import NO_STYLE
+from synthesis.tasks import TASKS
+from synthesis.text import TextEncoder
+from training.corpus import Corpus, load_corpus
+from training.mix import TaskMix
+from training.steps import Example, ExampleMaker
+
+STILL = Augmentation(placed_share=0, flip_share=0, hue_share=0, ground_share=0, black_ink_share=1)
+EVEN = dict.fromkeys(TASKS, 1.0)
+
+
+def corpus_of(dataset: Dataset) -> Corpus:
+    rows = dataset.rows(split="train")
+    return load_corpus(dataset, rows, [1 + row % 3 for row in range(len(rows))], TextEncoder(longest_tokens=8))
+
+
+def made(dataset: Dataset, mix: TaskMix, count: int, seed: int = 0) -> Example:
+    maker = ExampleMaker(corpus_of(dataset), mix, STILL, 64)
+    return maker.make(torch.arange(count), Generator().manual_seed(seed))
+
+
+def test_each_slice_has_its_task_and_only_masked_tasks_have_masks(dataset: Dataset) -> None:
+    example = made(dataset, TaskMix(shares=EVEN), 24)
+    told = example.condition
+    assert [name for name, _ in example.slices] == list(TASKS)
+    for row, (name, part) in enumerate(example.slices):
+        assert (told.task[part] == row).all()
+        assert bool(told.mask[part].any()) == TASKS[name].needs_mask
+        assert bool(told.source[part].any()) == TASKS[name].needs_picture
+    assert example.clean.shape == told.source.shape == (24, 3, 64, 64)
+    assert example.clean.abs().max() <= 1
+
+
+def test_the_same_generator_makes_the_same_example(dataset: Dataset) -> None:
+    one, two = (made(dataset, TaskMix(shares=EVEN), 12, seed=3) for _ in range(2))
+    assert torch.equal(one.clean, two.clean)
+    for name, tensor in one.condition.tensors().items():
+        assert torch.equal(tensor, two.condition.tensors()[name])
+
+
+def test_what_is_dropped_always_or_never_is(dataset: Dataset) -> None:
+    text = {"text_to_image": 1.0}
+    never = made(dataset, TaskMix(shares=text, text_dropped=0, style_dropped=0, appearance_dropped=0), 30).condition
+    assert never.text_mask.any(1).all() and (never.style != NO_STYLE).all() and (never.appearance[:, 0] == 1).all()
+    always = made(dataset, TaskMix(shares=text, text_dropped=1, style_dropped=1, appearance_dropped=1), 30).condition
+    assert not always.text_mask.any() and not always.text.any()
+    assert (always.style == NO_STYLE).all() and not always.appearance.any()
+
+
+def test_style_transfer_starts_from_the_same_subject_in_another_set(dataset: Dataset) -> None:
+    mix = TaskMix(shares={"style_transfer": 1.0}, text_dropped_in_transfer=0)
+    corpus = corpus_of(dataset)
+    paired = (corpus.bank.partners >= 0).any(1).nonzero()[:, 0]
+    assert len(paired)
+    example = ExampleMaker(corpus, mix, STILL, 64).make(paired, Generator().manual_seed(0))
+    apart = (example.condition.source - example.clean).abs().mean(dim=(1, 2, 3))
+    assert (apart > 0.01).all()
+
+
+def test_every_caption_has_its_chance_and_its_own_features(dataset: Dataset) -> None:
+    corpus = corpus_of(dataset)
+    row = int(corpus.caption_counts.argmax())
+    features, masks = corpus.text(torch.full((200,), row), Generator().manual_seed(0))
+    captions = dataset.records[dataset.rows(split="train")[row]].captions
+    expected, _ = TextEncoder(longest_tokens=8).encode(captions)
+    found = {int((expected - one).abs().amax(dim=(1, 2)).argmin()) for one in features}
+    assert found == set(range(len(captions)))
+    assert masks.any(1).all()
