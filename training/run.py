@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from atelier import PROJECT_ROOT
 from synthesis.precision import fast_dtype
 from training.average import ExponentialAverage
-from training.errors import TrainingError
 
 CHECKPOINT = "last.ckpt"
 
@@ -44,7 +43,6 @@ def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) 
         save_last=True,
         save_top_k=-1 if config.keep_checkpoints else 0,
         every_n_train_steps=config.checkpoint_steps,
-        save_on_exception=True,
         enable_version_counter=False,
     )
     logger = instantiate(config.logger) if config.logger else False
@@ -68,7 +66,7 @@ def precision_of(name: str) -> str:
 def fit(trainer: lightning.Trainer, module: Any, loaders: Any, folder: Path) -> None:
     """Train from the last checkpoint of the folder, or from the start.
 
-    Raises KeyboardInterrupt when interrupted (a checkpoint is kept) and TrainingError when the loss is not a number.
+    Raises KeyboardInterrupt when interrupted; the last checkpoint is kept.
     """
     last = folder / "checkpoints" / CHECKPOINT
     with warnings.catch_warnings():
@@ -80,15 +78,11 @@ def fit(trainer: lightning.Trainer, module: Any, loaders: Any, folder: Path) -> 
         warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start of training.*")
         # Lightning's own use of a torch interface that torch has renamed.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
-        trainer.fit(module, loaders, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    loss = trainer.callback_metrics.get("loss")
-    if loss is not None and not bool(loss.isfinite()):
-        raise TrainingError(
-            f"the loss became {float(loss)} by step {trainer.global_step}: lower optimizer.learning_rate; "
-            f"checkpoints are in {folder / 'checkpoints'}"
-        )
+        try:
+            trainer.fit(module, loaders, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+        except SystemExit:
+            # Lightning turns Ctrl-C into an exit of its own; the front door has the word for it.
+            raise KeyboardInterrupt from None
 
 
 def code_commit(told: str | None = None) -> str:

@@ -19,6 +19,7 @@ from synthesis.condition import Appearance, Condition
 from synthesis.objective import flow_point, sample_time, velocity_loss
 from synthesis.tasks import task_named, task_row
 from training.corpus import Corpus
+from training.errors import TrainingError
 from training.mix import TaskMix
 from training.optimizer import OptimizerSettings, make_optimizer
 
@@ -186,7 +187,13 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
     def _log_tasks(self, loss_B: Tensor, slices: list[tuple[str, slice]]) -> None:
         if self.global_step % self.trainer.log_every_n_steps:
             return
-        self.log("loss", loss_B.mean(), prog_bar=True)
+        loss = loss_B.mean()
+        if not bool(loss.isfinite()):
+            raise TrainingError(
+                f"the loss became {float(loss)} at step {self.global_step}: lower optimizer.learning_rate "
+                f"({self.optimizer_settings.learning_rate}); the last good checkpoint is kept"
+            )
+        self.log("loss", loss, prog_bar=True)
         self.log_dict({f"loss/{name}": loss_B[part].mean() for name, part in slices})
 
     def validation_step(self, rows: Tensor, index: int) -> None:
