@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from training.errors import TrainingError
@@ -13,13 +14,15 @@ _COUNTS = (
     *("max_steps", "checkpoint_steps"),
     *("batch_pictures", "caption_tokens", "dataset.batch_pictures", "dataset.caption_tokens"),
 )
+_COMPONENTS = ("tasks", "augmentation", "augmentation_heldout", "objective", "optimizer", "average")
 
 
 def check_run(config: DictConfig) -> None:
-    """Check that counts are 1 or more and the seed is one that every generator takes.
+    """Check counts, the seed and, by making each once, the components; reading a corpus first would take minutes.
 
     Raises:
         TrainingError: names the setting, its value and what is allowed.
+        InstantiationException: a component refuses its settings.
     """
     for name in _COUNTS:
         value: Any = OmegaConf.select(config, name)
@@ -27,6 +30,9 @@ def check_run(config: DictConfig) -> None:
             raise TrainingError(f"{name} is {value}: it must be a whole number of 1 or more")
     if not isinstance(config.seed, int) or not 0 <= config.seed <= LARGEST_SEED:
         raise TrainingError(f"seed is {config.seed}: it must be a whole number from 0 to {LARGEST_SEED}")
+    for name in _COMPONENTS:
+        if name in config:
+            instantiate(config[name])
 
 
 def check_share(name: str, value: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from atelier import CONF_FOLDER, PROJECT_ROOT
@@ -25,6 +26,12 @@ Compose = Callable[..., DictConfig]
 def _one_thread() -> None:
     """Small matrices gain nothing from a second thread, and lose much when the machine is shared."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _files_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose from the files, not from what a verb that was imported before keeps in memory."""
+    monkeypatch.delitem(ConfigStore.instance().repo, "registry", raising=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
