@@ -56,7 +56,7 @@ VERBS = {
         "training.onboard",
         "brand=NAME images=DIR [kit=FILE]",
         "turn 10-100 pictures of a brand into a LoRA adapter",
-        text_keys=("images", "kit"),
+        text_keys=("brand", "images", "kit", "licence", "base"),
     ),
     "evaluate": Verb(
         "evaluation.evaluate",
@@ -123,11 +123,14 @@ def hydra_arguments(verb: Verb, arguments: list[str]) -> list[str]:
 
 def _quoted(argument: str) -> str:
     key, value = argument.split("=", 1)
-    if value in ("", "null") or value[:1] in "'\"":
+    unset = value == "null" and key not in ("prompt", "why")
+    if value == "" or unset or re.fullmatch(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", value):
         return argument
     escaped = re.sub(r"(\\*)'", lambda match: match.group(1) * 2 + "\\'", value)
     trailing = len(escaped) - len(escaped.rstrip("\\"))
-    return f"{key}='{escaped}{chr(92) * trailing}'"
+    # A person's text is never an interpolation.
+    literal = escaped.replace("${", "\\${")
+    return f"{key}='{literal}{chr(92) * trailing}'"
 
 
 def main(arguments: list[str] | None = None) -> None:

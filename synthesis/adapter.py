@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,18 @@ def load_adapter(network: nn.Module, folder: Path, name: str) -> PeftModel:
         network.load_adapter(str(folder), adapter_name=name, is_trainable=False)
         return network
     return PeftModel.from_pretrained(network, str(folder), adapter_name=name, is_trainable=False)
+
+
+def merged_with(network: MultiTaskTransformer, folder: Path) -> MultiTaskTransformer:
+    """A copy of the network with an adapter merged into its weights; the network itself stays as it is.
+
+    The files are validated first. Drawing with updates beside the weights takes longer for the same pictures.
+    """
+    validate_adapter(network, folder)
+    branded = PeftModel.from_pretrained(deepcopy(network), str(folder), is_trainable=False)
+    merged: MultiTaskTransformer = branded.merge_and_unload()
+    merged.eval().requires_grad_(False)
+    return merged
 
 
 def validate_adapter(network: nn.Module, folder: Path) -> None:

@@ -7,7 +7,6 @@ the pipeline runs it to the end. Shapes: [B,3,H,W] in -1..1.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,17 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput
-from peft import PeftModel
 from PIL import Image
 from torch import Tensor
 
-from synthesis.adapter import load_adapter, validate_adapter
+from synthesis.adapter import merged_with
 from synthesis.backbone import NO_STYLE, MultiTaskTransformer
 from synthesis.condition import Condition, plain_appearance
 from synthesis.errors import SynthesisError
 from synthesis.pixels import to_mask, to_numbers, to_pictures
 from synthesis.precision import arithmetic, fast_dtype
 from synthesis.request import PictureRequest
-from synthesis.sampler import follow_flow, guided, seeded_noise
+from synthesis.sampler import follow_flow, guided, seeded_noise, set_flow_steps
 from synthesis.tasks import task_named, task_row
 from synthesis.text import SHIPPED_ENCODER, TextEncoder
 
@@ -58,7 +56,7 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         super().__init__()
         self.register_modules(transformer=transformer, scheduler=scheduler)
         self.register_to_config(text_encoder_name=text_encoder_name)
-        self._network: Any = transformer
+        self._branded: dict[str, MultiTaskTransformer] = {}
         self._text: TextEncoder | None = None
 
     @classmethod
@@ -92,25 +90,21 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
     @property
     def brands(self) -> tuple[str, ...]:
         """Names of the loaded brands."""
-        return tuple(self._network.peft_config) if isinstance(self._network, PeftModel) else ()
+        return tuple(self._branded)
 
     def load_brand(self, folder: Path, name: str) -> None:
-        """Load a brand's adapter under a name, replacing one of that name once the new files are validated."""
-        if name in self.brands:
-            validate_adapter(self._network, folder)
-            self.unload_brand(name)
-        self._network = load_adapter(self._network, folder, name)
-        self._network.requires_grad_(False)
-        self._network.eval().to(self.device)
+        """Load a brand's adapter under a name, replacing one of that name once the new files are validated.
+
+        Each brand is a copy of the network with its updates merged: no request of another brand can change it, the
+        backbone stays as fast as without brands, and what was measured is what is served.
+        """
+        self._branded[name] = merged_with(self.transformer, folder).to(self.device)
 
     def unload_brand(self, name: str) -> None:
         """Take a brand's adapter off the network."""
         if name not in self.brands:
             raise SynthesisError(f"brand '{name}' is not loaded: {_listed(self.brands)}")
-        if len(self.brands) == 1:
-            self._network = self._network.unload()
-        else:
-            self._network.delete_adapter(name)
+        del self._branded[name]
 
     @torch.no_grad()
     def __call__(self, prompt: str | list[str], *, seed: int = 0, **fields: Any) -> ImagePipelineOutput:
@@ -137,7 +131,7 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
     def _steps(self, request: PictureRequest) -> Iterator[Progress]:
         condition, clean = self._condition(request)
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
-        scheduler.set_timesteps(request.num_inference_steps)
+        set_flow_steps(scheduler, request.num_inference_steps)
         skip_steps = self._skipped(request)
         noise = seeded_noise(request.seeds, (3, self.picture_px, self.picture_px)).to(self.device)
         estimate = guided(self._denoiser(request.brand), condition, request.guidance_scale)
@@ -156,21 +150,14 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         return request.num_inference_steps - kept
 
     def _denoiser(self, brand: str | None) -> Any:
+        network = self.transformer if brand is None else self._branded[brand]
+
         def denoise(x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-            with self._wearing(brand), arithmetic(self.device, fast_dtype(self.device)):
-                estimate: Tensor = self._network(x, t, **condition.tensors())
+            with arithmetic(self.device, fast_dtype(self.device)):
+                estimate: Tensor = network(x, t, **condition.tensors())
             return estimate.float()
 
         return denoise
-
-    def _wearing(self, brand: str | None) -> AbstractContextManager[Any]:
-        if not isinstance(self._network, PeftModel):
-            return nullcontext()
-        if brand is None:
-            return self._network.disable_adapter()  # type: ignore[no-any-return]
-        if self._network.active_adapter != brand:
-            self._network.set_adapter(brand)
-        return nullcontext()
 
     def _condition(self, request: PictureRequest) -> tuple[Condition, Tensor | None]:
         count = len(request.prompts)

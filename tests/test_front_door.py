@@ -128,7 +128,6 @@ def test_texts_that_look_like_grammar_survive_too(text: str) -> None:
     assert read_back(override) == text
 
 
-@pytest.mark.xfail(reason="a text that starts with a quote is taken as quoted, and ${…} is looked up", strict=True)
 @pytest.mark.parametrize("text", ["'tis the season", '"', "'a' and 'b'", "a ${b} c", "${oc.env:HOME}"])
 def test_texts_with_leading_quotes_or_interpolations_survive_too(text: str) -> None:
     (override,) = hydra_arguments(VERBS["generate"], [f"prompt={text}"])

@@ -50,11 +50,11 @@ def onboard(config: DictConfig) -> Path:
     brand = checked_brand(str(config.brand))
     kit = read_kit(Path(config.kit) if config.kit else None, brand)
     registry: RegistrySettings = instantiate(config.registry)
-    base = find_backbone(config.backbone, registry)
+    base = find_backbone(config.base, registry)
     folder = Path(config.out) / brand
     dataset = brand_pictures(config, brand, folder)
     adapter = folder / "adapter"
-    fingerprint = fingerprint_of(config, base, dataset)
+    fingerprint = fingerprint_of(config, kit, base, dataset)
     if made_before(adapter, fingerprint):
         print(f"adapter {adapter} was made from the same drawings, backbone and settings: kept")
     else:
@@ -85,7 +85,7 @@ def find_backbone(reference: str | None, registry: RegistrySettings) -> Resolved
     else:
         found = resolve_model(PROJECT_ROOT / "assets" / "backbone", registry.store)
     if found.card["kind"] != "backbone":
-        raise TrainingError(f"{reference} is an {found.card['kind']}: a brand needs a backbone; pass backbone=MODEL")
+        raise TrainingError(f"{reference} is an {found.card['kind']}: a brand needs a backbone; pass base=MODEL")
     return found
 
 
@@ -106,10 +106,18 @@ def brand_pictures(config: DictConfig, brand: str, folder: Path) -> Dataset:
     return dataset
 
 
-def fingerprint_of(config: DictConfig, base: ResolvedModel, dataset: Dataset) -> str:
+def fingerprint_of(config: DictConfig, kit: BrandKit, base: ResolvedModel, dataset: Dataset) -> str:
     """Digest of everything that decides what the adapter becomes."""
-    settings = {key: value for key, value in resolved(config).items() if key not in ("out", "registry", "logger")}
-    parts = {"settings": settings, "base": base.digest, "dataset": dataset.card.version, "code": _code_digest()}
+    settings = {
+        key: value for key, value in resolved(config).items() if key not in ("out", "registry", "logger", "kit")
+    }
+    parts = {
+        "settings": settings,
+        "base": base.digest,
+        "kit": kit.to_card(),
+        "dataset": dataset.card.version,
+        "code": _code_digest(),
+    }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -185,7 +185,7 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         return velocity_loss(estimate, example.clean, t)
 
     def _log_tasks(self, loss_B: Tensor, slices: list[tuple[str, slice]]) -> None:
-        if self.global_step % self.trainer.log_every_n_steps:
+        if (self.global_step + 1) % self.trainer.log_every_n_steps:
             return
         loss = loss_B.mean()
         if not bool(loss.isfinite()):

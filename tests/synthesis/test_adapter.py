@@ -273,12 +273,10 @@ def test_an_adapter_of_a_backbone_with_other_styles_is_refused(
         load().load_brand(make_brand(1, on=other), "acme")
 
 
-RESERVED = pytest.mark.xfail(reason="peft and torch keep these names for themselves", strict=True)
-NAMES = ["default", "0", "a-b", "weight"]
-NAMES_KEPT = ["a", "lora", "train", "keys"]
+NAMES = ["default", "0", "a-b", "weight", "a", "lora", "train", "keys"]
 
 
-@pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=RESERVED) for name in NAMES_KEPT)])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_brand_may_have_any_name_that_onboarding_takes(load: Load, make_brand: MakeBrand, name: str) -> None:
     folder = make_brand(1)
     expected = load()

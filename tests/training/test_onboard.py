@@ -57,7 +57,7 @@ def settings(root: Path, base: Path, ten: Dataset) -> Settings:
     def made(*overrides: str, backbone: Path = base) -> DictConfig:
         with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
             config = compose("onboard", [*told, *overrides])
-        config.backbone = str(backbone)
+        config.base = str(backbone)
         OmegaConf.resolve(config)
         return config
 
@@ -185,9 +185,9 @@ def test_mistakes_of_a_brand_owner_are_one_line(settings: Settings, ten: Dataset
     assert str(tmp_path / "none") in refusal(settings, f"images={tmp_path / 'none'}")
     assert "CC-BY-SA-4.0" in refusal(settings, "policy=commercial")
     assert "rank 0 must lie in 1 to 256" in refusal(settings, "brand=zero", "rank=0")
-    assert str(tmp_path / "none") in refusal(settings, backbone=tmp_path / "none")
+    assert str(tmp_path / "none") in refusal(settings, base=tmp_path / "none")
     adapter = make_tiny_brand(tmp_path / "adapter", base, "acme", base_digest=digest_folder(base))
-    assert "is an adapter: a brand needs a backbone" in refusal(settings, backbone=adapter)
+    assert "is an adapter: a brand needs a backbone" in refusal(settings, base=adapter)
     folder = plain_folder(ten, tmp_path / "drawings", 10)
     (folder / "drawing-3.png").write_bytes(b"not a picture")
     told = refusal(settings, "brand=broken", f"images={folder}", "licence=LicenseRef-Own-Work")
