@@ -24,7 +24,7 @@ from synthesis.errors import SynthesisError
 from synthesis.pixels import to_mask, to_numbers, to_pictures
 from synthesis.precision import arithmetic, fast_dtype
 from synthesis.request import PictureRequest
-from synthesis.sampler import follow_flow, guided, seeded_noise, set_flow_steps
+from synthesis.sampler import follow_flow, guided, seeded_noise
 from synthesis.tasks import task_named, task_row
 from synthesis.text import SHIPPED_ENCODER, TextEncoder
 
@@ -131,7 +131,7 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
     def _steps(self, request: PictureRequest) -> Iterator[Progress]:
         condition, clean = self._condition(request)
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
-        set_flow_steps(scheduler, request.num_inference_steps)
+        scheduler.set_timesteps(request.num_inference_steps)
         skip_steps = self._skipped(request)
         noise = seeded_noise(request.seeds, (3, self.picture_px, self.picture_px)).to(self.device)
         estimate = guided(self._denoiser(request.brand), condition, request.guidance_scale)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,13 +56,6 @@ def follow_flow(
         velocity = (x - clean_estimate) / max(sigma, 1e-3)
         x = scheduler.step(velocity, timestep, x, return_dict=False)[0]
         yield clean_estimate
-
-
-def set_flow_steps(scheduler: Any, num_inference_steps: int) -> None:
-    """Even steps in sigma from 1 down to 1/n, then 0: the default's last step goes from 0.001 and changes nothing."""
-    scheduler.set_timesteps(
-        num_inference_steps, sigmas=np.linspace(1.0, 1.0 / num_inference_steps, num_inference_steps)
-    )
 
 
 def seeded_noise(seeds: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
