@@ -130,7 +130,8 @@ def figures_in(parent: Path, model: Path, *, brand: float = 60.0, suite: str = "
         figure("frechet_distance_unadapted", 92.0, 88.0, 97.0, "frechet/x/N=128"),
         figure("kernel_distance_brand", brand / 1000, None, None, "kernel/x/N=128"),
         figure("kernel_distance_unadapted", 0.08, None, None, "kernel/x/N=128"),
-        figure("frechet_distance_heldout", brand, None, None, "frechet/x/N=128"),
+        figure("frechet_ratio_heldout", brand / 50, brand / 50 - 0.1, brand / 50 + 0.1, "ratio/x/N=128"),
+        figure("kernel_distance_heldout", 0.03, 0.02, 0.04, "kernel/x/N=128"),
     ]
     measured = {"reference": str(model), "digest": digest_folder(model)}
     document = {"model": measured, "suite": suite, "seed": 0, "figures": figures, "pictures": {}}

@@ -58,7 +58,7 @@ def test_a_refused_promotion_tells_every_check(registered: RegistrySettings, tmp
         (["promote", "version=1"], "atelier: model is missing: pass a registered name, such as model=brand-openmoji"),
         (["promote", "model=x", "version=new"], "atelier: version must be a whole number from 1"),
         (["promote", "model=x", "version=1"], "atelier: no registered model 'x': sqlite:///"),
-        (["promote", "mdl=x"], "atelier: configuration: Could not override 'mdl'"),
+        (["promote", "mdl=x"], "atelier: configuration: there is no setting 'mdl'; did you mean 'model'?"),
         (["rollback", "model=backbone"], "atelier: no registered model 'backbone'"),
         (["history", "model=backbone"], "atelier: no registered model 'backbone'"),
         (["lineage", "nowhere"], "atelier: no model folder at nowhere"),
