@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from PIL.Image import Image
 
 from atelier import PROJECT_ROOT
+from evaluation.files import write_whole
 from registry.mlflow import ModelStore
 from registry.resolve import ResolvedModel, resolve_model
 from serving.catalogue import BRAND_PREFIX, CHAMPION, champion_brands
@@ -108,17 +108,6 @@ def draw(
     )
     write_whole(Path(settings.out), content)
     return order.records[0]
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file in one rename; an interruption leaves the old file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _draw(order: Order, on_step: Callable[[int, int], None]) -> Image:

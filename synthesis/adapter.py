@@ -15,7 +15,6 @@ from typing import Any
 
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
 from synthesis.backbone import MultiTaskTransformer
 from synthesis.errors import SynthesisError
@@ -37,18 +36,6 @@ def attach_adapter(network: MultiTaskTransformer, *, rank: int, alpha: float, na
     return get_peft_model(network, _lora_config(network, rank, alpha), adapter_name=name)
 
 
-def load_adapter(network: nn.Module, folder: Path, name: str) -> PeftModel:
-    """Put an adapter on a network, or beside the adapters that are on it.
-
-    The files are validated first: a file with an unexpected module can destroy the adapters that are loaded.
-    """
-    validate_adapter(network, folder)
-    if isinstance(network, PeftModel):
-        network.load_adapter(str(folder), adapter_name=name, is_trainable=False)
-        return network
-    return PeftModel.from_pretrained(network, str(folder), adapter_name=name, is_trainable=False)
-
-
 def merged_with(network: MultiTaskTransformer, folder: Path) -> MultiTaskTransformer:
     """A copy of the network with an adapter merged into its weights; the network itself stays as it is.
 
@@ -61,12 +48,11 @@ def merged_with(network: MultiTaskTransformer, folder: Path) -> MultiTaskTransfo
     return merged
 
 
-def validate_adapter(network: nn.Module, folder: Path) -> None:
+def validate_adapter(network: MultiTaskTransformer, folder: Path) -> None:
     """Refuse an adapter whose settings, modules or shapes do not fit the network, without touching the network."""
     config = _read_config(folder)
-    base: Any = network.get_base_model() if isinstance(network, PeftModel) else network
     shapes = _stored_shapes(folder / "adapter_model.safetensors")
-    expected = _expected_shapes(base, config.get("r"))
+    expected = _expected_shapes(network, config.get("r"))
     for key, shape in shapes.items():
         if key not in expected:
             raise SynthesisError(f"adapter {folder} has a module that the backbone lacks: {key}")
@@ -76,7 +62,7 @@ def validate_adapter(network: nn.Module, folder: Path) -> None:
         raise SynthesisError(f"adapter {folder} has no style vector (embed_style): it was not made by atelier onboard")
     if missing := sorted(expected.keys() - shapes.keys()):
         raise SynthesisError(f"adapter {folder} lacks {missing[0]}: copy or train it again")
-    _refuse_other_settings(config, base, folder)
+    _refuse_other_settings(config, network, folder)
 
 
 def _lora_config(network: Any, rank: int, alpha: float) -> LoraConfig:
