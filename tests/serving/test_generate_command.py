@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from atelier import PROJECT_ROOT, AtelierError
+from evaluation.files import write_whole
 from registry.mlflow import ModelStore
 from serving import local
-from serving.local import DrawSettings, choose_models, draw, write_whole
+from serving.local import DrawSettings, choose_models, draw
 from serving.server import pipeline_loader
 
 if TYPE_CHECKING:
