@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from data.errors import DataError
 
@@ -42,6 +43,12 @@ class Record:
     evidence: str
     sha256: str
     retrieved: str
+    # Optional: left out of the JSON, and so of the digest, where there is nothing to say.
+    caption_sources: tuple[str, ...] = ()  # of each caption: name, alias, category, tag, sidecar, table, person
+    marks: tuple[str, ...] = ()  # rights statements found in the file itself
+    phash: str = ""  # perceptual hash of the picture on white, 64 bits as 16 hexadecimal digits
+    width_px: int = 0  # of the stored picture; 0 where it is the dataset's square
+    height_px: int = 0
 
     def __post_init__(self) -> None:
         if not KEY_PATTERN.fullmatch(self.key):
@@ -50,10 +57,17 @@ class Record:
             raise DataError(f"record {self.key}: split {self.split!r} is none of {', '.join(SPLITS)}")
         if not self.captions or self.captions[0] != self.caption or not self.caption:
             raise DataError(f"record {self.key}: captions must start with a non-empty caption")
+        if self.caption_sources and len(self.caption_sources) != len(self.captions):
+            raise DataError(
+                f"record {self.key}: {len(self.captions)} captions have {len(self.caption_sources)} caption_sources"
+            )
 
     def to_json(self) -> bytes:
-        """Return the canonical JSON: keys sorted, no spaces, UTF-8."""
-        return canonical_json(asdict(self))
+        """Return the canonical JSON: keys sorted, no spaces, UTF-8, optional fields left out where empty."""
+        return canonical_json(self._said())
+
+    def _said(self) -> dict[str, object]:
+        return {name: value for name, value in asdict(self).items() if value or name not in _OPTIONAL}
 
     @classmethod
     def from_json(cls, text: bytes) -> Record:
@@ -66,20 +80,24 @@ class Record:
             values = json.loads(text)
         except ValueError as error:
             raise DataError(f"record is not JSON: {error}") from None
-        if not isinstance(values, dict) or set(values) != _FIELD_TYPES.keys():
-            raise DataError(f"record does not have exactly the fields {', '.join(_FIELD_TYPES)}")
-        for name, kind in _FIELD_TYPES.items():
-            if not isinstance(values[name], kind):
-                raise DataError(f"record {values['key']}: {name} is {values[name]!r}, not a {kind.__name__}")
-        values["captions"] = tuple(map(str, values["captions"]))
-        return cls(**values)
+        needed = _FIELD_TYPES.keys() - _OPTIONAL
+        if not isinstance(values, dict) or not needed <= set(values) <= _FIELD_TYPES.keys():
+            raise DataError(
+                f"record does not have the fields {', '.join(n for n in _FIELD_TYPES if n in needed)} "
+                f"and of {', '.join(sorted(_OPTIONAL))} those that hold something"
+            )
+        for name, value in values.items():
+            if not isinstance(value, _FIELD_TYPES[name]):
+                raise DataError(f"record {values['key']}: {name} is {value!r}, not a {_FIELD_TYPES[name].__name__}")
+        texts = {name: tuple(map(str, value)) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values | texts)
 
     def sample_sha256(self) -> str:
         """Return the digest of the sample: SHA-256(picture's digest as 32 bytes · JSON of the rest of the record).
 
         ``retrieved`` is left out, so that the same drawings fetched on another day are the same dataset.
         """
-        rest = {name: value for name, value in asdict(self).items() if name not in ("sha256", "retrieved")}
+        rest = {name: value for name, value in self._said().items() if name not in ("sha256", "retrieved")}
         return hashlib.sha256(bytes.fromhex(self.sha256) + canonical_json(rest)).hexdigest()
 
     def caption_sha256(self) -> str:
@@ -87,8 +105,9 @@ class Record:
         return hashlib.sha256("\n".join(self.captions).encode()).hexdigest()
 
 
-_TYPES = {"bool": bool, "tuple[str, ...]": list}
+_TYPES = {"bool": bool, "int": int, "tuple[str, ...]": list}
 _FIELD_TYPES = {field.name: _TYPES.get(str(field.type), str) for field in fields(Record)}
+_OPTIONAL = {field.name for field in fields(Record) if field.default is not MISSING}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +127,12 @@ class Drawing:
     evidence: str
     retrieved: str
     content: bytes | Path
+    caption_sources: tuple[str, ...] = ()
 
-    def record(self, split: str, sha256: str) -> Record:
-        """Return the record of this drawing once it is rendered and admitted."""
+    def record(self, split: str, sha256: str, **found: Any) -> Record:
+        """Return the record of this drawing once it is rendered and admitted; ``found`` are optional fields of it."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "content"}
-        return Record(caption=self.captions[0], split=split, sha256=sha256, **values)
+        return Record(caption=self.captions[0], split=split, sha256=sha256, **values, **found)
 
 
 @dataclass(frozen=True, kw_only=True)
