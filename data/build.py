@@ -14,7 +14,7 @@ from data.dataset import CARD_FILE, Dataset, open_dataset
 from data.errors import DataError, DatasetError, SourceError
 from data.policy import Policy
 from data.record import Drawing, Origin, Refused, canonical_json
-from data.render import Unusable
+from data.render import Rendered, Unusable
 from data.splits import Splits
 from data.workers import render_all
 from data.writer import SAMPLES_PER_SHARD, DatasetWriter, Provenance, partial_folder
@@ -22,7 +22,7 @@ from data.writer import SAMPLES_PER_SHARD, DatasetWriter, Provenance, partial_fo
 RECIPE = 1  # raised whenever the same inputs would give other samples
 MIN_PICTURE_PX, MAX_PICTURE_PX = 16, 1024
 
-Pictures = Iterable[bytes | Unusable]
+Pictures = Iterable[Rendered | Unusable]
 Progress = Callable[[Pictures, int], Pictures]
 
 
@@ -153,11 +153,11 @@ def write_samples(writer: DatasetWriter, drawings: list[Drawing], pictures: Pict
         if isinstance(picture, Unusable):
             refused.append(_refused(drawing, picture.reason, picture.detail))
             continue
-        sha256 = hashlib.sha256(picture).hexdigest()
+        sha256 = hashlib.sha256(picture.picture).hexdigest()
         if first_key.setdefault(sha256, drawing.key) != drawing.key:
             refused.append(_refused(drawing, "exact duplicate", f"of {first_key[sha256]}"))
             continue
-        writer.add(drawing.record(splits.split(drawing), sha256), picture)
+        writer.add(drawing.record(splits.split(drawing), sha256, marks=picture.marks), picture.picture)
     return refused
 
 

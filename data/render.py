@@ -13,6 +13,7 @@ from pathlib import Path
 import resvg_py
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from data.checks import DEFAULT_CHECKS, FileChecks
 from data.svg import svg_danger
 
 MIN_PICTURE_PX = 32
@@ -20,6 +21,16 @@ MAX_PICTURE_PIXELS = 50_000_000
 MAX_PICTURE_FILE_BYTES = 100_000_000
 EMPTY_ALPHA = 8
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """A sample's picture as lossless WebP with its size, and the rights statements found in the file."""
+
+    picture: bytes
+    width_px: int
+    height_px: int
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,8 +41,10 @@ class Unusable:
     detail: str = ""
 
 
-def render(content: bytes | Path, *, monochrome: bool, picture_px: int) -> bytes | Unusable:
-    """Return the sample's picture as WebP bytes, or why there is none. Equal content gives equal bytes."""
+def render(
+    content: bytes | Path, *, monochrome: bool, picture_px: int, checks: FileChecks = DEFAULT_CHECKS
+) -> Rendered | Unusable:
+    """Return the sample's picture, or why there is none. Equal content gives equal bytes."""
     if isinstance(content, Path):
         if content.stat().st_size > MAX_PICTURE_FILE_BYTES:
             return Unusable("picture too large", f"{content.name} has over {MAX_PICTURE_FILE_BYTES:,} bytes")
@@ -45,7 +58,7 @@ def render(content: bytes | Path, *, monochrome: bool, picture_px: int) -> bytes
         return Unusable("empty picture")
     if monochrome:
         picture = Image.merge("RGBA", [Image.new("L", picture.size)] * 3 + [alpha])
-    return encode(picture)
+    return Rendered(picture=encode(picture), width_px=picture.width, height_px=picture.height)
 
 
 def encode(picture: Image.Image) -> bytes:

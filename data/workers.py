@@ -15,13 +15,13 @@ from multiprocessing.connection import wait
 
 from data.errors import DataError
 from data.record import Drawing
-from data.render import Unusable, render
+from data.render import Rendered, Unusable, render
 
 CHUNK_DRAWINGS = 32
 FEW_DRAWINGS = 64
 
 
-def render_all(drawings: Sequence[Drawing], *, picture_px: int, workers: int | None) -> Generator[bytes | Unusable]:
+def render_all(drawings: Sequence[Drawing], *, picture_px: int, workers: int | None) -> Generator[Rendered | Unusable]:
     """Yield each drawing's picture, or why there is none. ``workers`` None takes every core. Close it when done.
 
     Raises:
@@ -48,7 +48,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _render_one(drawing: Drawing, *, picture_px: int) -> bytes | Unusable:
+def _render_one(drawing: Drawing, *, picture_px: int) -> Rendered | Unusable:
     return render(drawing.content, monochrome=drawing.monochrome, picture_px=picture_px)
 
 

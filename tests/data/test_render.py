@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data.render import Unusable, render
+from data.render import Rendered, Unusable, render
 from data.svg import icon_svg, svg_danger
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 8 8">{}</svg>'
@@ -91,12 +91,13 @@ def test_refused_with_a_reason(case: str) -> None:
 )
 def test_sound_svg_is_drawn(body: str) -> None:
     assert svg_danger(svg(body)) is None
-    assert isinstance(render(svg(body), monochrome=False, picture_px=32), bytes)
+    assert isinstance(render(svg(body), monochrome=False, picture_px=32), Rendered)
 
 
-def opened(result: bytes | Unusable) -> Image.Image:
-    assert isinstance(result, bytes)
-    return Image.open(io.BytesIO(result)).convert("RGBA")
+def opened(result: Rendered | Unusable) -> Image.Image:
+    assert isinstance(result, Rendered)
+    assert Image.open(io.BytesIO(result.picture)).size == (result.width_px, result.height_px)
+    return Image.open(io.BytesIO(result.picture)).convert("RGBA")
 
 
 def test_one_colour_drawings_are_black_with_ink_in_alpha() -> None:
