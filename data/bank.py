@@ -153,13 +153,13 @@ def random_paint(uniform: Any, how: Augmentation, monochrome: Tensor) -> tuple[T
 
 
 def turn_hue(colour: Tensor, radians: Tensor) -> Tensor:
-    """Rotate colours [B,3,S,S] about the grey axis by an angle [B] (Rodrigues' formula); greys stay."""
-    cosine, sine = torch.cos(radians)[:, None, None], torch.sin(radians)[:, None, None]
-    grey = torch.full((1, 3, 3), 1 / 3, device=colour.device)
-    root = 1 / math.sqrt(3)
-    cross = torch.tensor([[0, -root, root], [root, 0, -root], [-root, root, 0]], device=colour.device)[None]
-    rotation = cosine * torch.eye(3, device=colour.device)[None] + sine * cross + (1 - cosine) * grey
-    turned = torch.einsum("bij,bjhw->bihw", rotation, colour)
+    """Rotate colours [B,3,S,S] about the grey axis by an angle [B]; greys stay.
+
+    Rodrigues' formula with the axis k = (1,1,1)/√3: x·cos + (k×x)·sin + mean(x)·(1 - cos).
+    """
+    cosine, sine = (wave(radians)[:, None, None, None] for wave in (torch.cos, torch.sin))
+    across = (colour.roll(1, dims=1) - colour.roll(-1, dims=1)) / math.sqrt(3)
+    turned = colour * cosine + across * sine + colour.mean(1, keepdim=True) * (1 - cosine)
     return turned.clamp(0, 1)
 
 

@@ -65,6 +65,9 @@ class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.blocks = nn.ModuleList(Block(width, head_width, mlp_width, dropout) for _ in range(depth))
         self.final_modulation = nn.Linear(width, 2 * width)
         self.final_linear = nn.Linear(width, picture_channels * patch_px**2)
+        side = native_px // patch_px
+        # Kept, not computed in the graph: a compiler would fuse its cosines into every block's rotation.
+        self.register_buffer("native_rotation", rotary_table(side, side, self.config), persistent=False)
         self._initialise()
 
     @property
@@ -113,11 +116,18 @@ class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         shared_BMD = self.modulation(condition_BD).unflatten(-1, (MODULATIONS, -1))
         context_BTD = torch.cat([self.embed_text(text), style_BD[:, None]], dim=1)
         context_mask_BT = F.pad(text_mask, (0, 1), value=True)[:, None, None, :]
-        rotation = rotary_table(rows, columns, self.config, tokens_BND.device, tokens_BND.dtype)
+        rotation = self._rotation(rows, columns).to(tokens_BND)
         for block in self.blocks:
             tokens_BND = block(tokens_BND, shared_BMD, context_BTD, context_mask_BT, rotation, (rows, columns))
         shift, scale = self.final_modulation(condition_BD).chunk(2, dim=-1)
         return self._to_picture(self.final_linear(modulate(tokens_BND, shift, scale)), rows, columns)
+
+    def _rotation(self, rows: int, columns: int) -> Tensor:
+        """Cosines and sines [2,N,head_width/2] of a grid."""
+        native = self.config.native_px // self.config.patch_px
+        if (rows, columns) == (native, native):
+            return self.native_rotation  # type: ignore[no-any-return]
+        return rotary_table(rows, columns, self.config, self.native_rotation.device)
 
     def _condition(
         self, timestep: Tensor, task: Tensor, style_BD: Tensor, appearance: Tensor, text: Tensor, text_mask: Tensor
@@ -155,7 +165,7 @@ class Block(nn.Module):
         shared_BMD: Tensor,
         context: Tensor,
         context_mask: Tensor,
-        rotation: tuple[Tensor, Tensor],
+        rotation: Tensor,
         grid: tuple[int, int],
     ) -> Tensor:
         """tokens [B,N,D] -> [B,N,D]; shared_BMD holds the modulation that all blocks share."""
@@ -178,8 +188,8 @@ class SelfAttention(nn.Module):
         self.query_scale = nn.Parameter(torch.ones(head_width))
         self.key_scale = nn.Parameter(torch.ones(head_width))
 
-    def forward(self, tokens: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        """tokens [B,N,D] -> [B,N,D]."""
+    def forward(self, tokens: Tensor, rotation: Tensor) -> Tensor:
+        """tokens [B,N,D], rotation [2,N,head_width/2] -> [B,N,D]."""
         query, key, value = self.qkv(tokens).unflatten(-1, (3, -1, self.head_width)).permute(2, 0, 3, 1, 4)
         query = rotate(rms_norm(query, self.query_scale), rotation)
         key = rotate(rms_norm(key, self.key_scale), rotation)
@@ -254,17 +264,15 @@ def rms_norm(heads: Tensor, scale: Tensor) -> Tensor:
     return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-6) * scale.float()).to(heads.dtype)
 
 
-def rotate(heads_BKNE: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(heads_BKNE: Tensor, rotation: Tensor) -> Tensor:
     """Rotate pairs of channels by their token's angles (Su et al. 2021, Eq. 34)."""
-    cosine, sine = rotation
+    cosine, sine = rotation.unbind()
     first, second = heads_BKNE.chunk(2, dim=-1)
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
 
 
-def rotary_table(
-    rows: int, columns: int, config: Any, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [N, head_width/2]: half of the channels turn with the row, half with the column.
+def rotary_table(rows: int, columns: int, config: Any, device: torch.device | None = None) -> Tensor:
+    """Cosines and sines [2,N,head_width/2]: half of the channels turn with the row, half with the column.
 
     Positions are stretched so that any grid spans the native one: a network trained at 64 px sees the same span at 256.
     """
@@ -276,7 +284,7 @@ def rotary_table(
     by_row = (row[:, None] * frequency)[:, None].expand(rows, columns, quarter)
     by_column = (column[:, None] * frequency)[None].expand(rows, columns, quarter)
     angles = torch.cat([by_row, by_column], dim=-1).flatten(0, 1)
-    return angles.cos().to(dtype), angles.sin().to(dtype)
+    return torch.stack([angles.cos(), angles.sin()])
 
 
 def time_features(timestep: Tensor) -> Tensor:

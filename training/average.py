@@ -27,6 +27,7 @@ class ExponentialAverage(lightning.Callback):  # type: ignore[misc]
         self.decay = decay
         self.updates = 0
         self.shadow: dict[str, Tensor] = {}
+        self._weights: list[Tensor] = []
 
     def on_fit_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Start from the weights, or bring a restored shadow to the device."""
@@ -34,6 +35,8 @@ class ExponentialAverage(lightning.Callback):  # type: ignore[misc]
         if not self.shadow:
             self.shadow = {name: weight.detach().clone() for name, weight in learnt.items()}
         self.shadow = {name: self.shadow[name].to(weight) for name, weight in learnt.items()}
+        # Walking the modules for their weights takes longer than averaging them.
+        self._weights = [weight.detach() for weight in learnt.values()]
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, *_: Any) -> None:
         """Move the shadow once for each optimizer step."""
@@ -41,8 +44,7 @@ class ExponentialAverage(lightning.Callback):  # type: ignore[misc]
             return
         self.updates = trainer.global_step
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        weights = [weight.detach() for weight in learning(module.network).values()]
-        torch._foreach_lerp_(list(self.shadow.values()), weights, 1 - decay)
+        torch._foreach_lerp_(list(self.shadow.values()), self._weights, 1 - decay)
 
     def on_validation_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Validate the average."""

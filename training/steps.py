@@ -147,8 +147,13 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         self.compiled = compiled
 
     def configure_model(self) -> None:
-        """Compile the inner network in place: its keys stay what they were."""
+        """Compile the inner network in place: its keys stay what they were.
+
+        One graph, not one a gradient bucket: at these sizes the buckets' exchange takes 0.8 ms of a step, the
+        launches between six graphs 20 ms.
+        """
         if self.compiled:
+            torch._dynamo.config.optimize_ddp = False
             self.network.compile()
             self.compiled = False
 

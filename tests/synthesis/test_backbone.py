@@ -105,14 +105,14 @@ def test_nine_shifts_equal_the_convolution(rows: int, columns: int, channels: in
 
 def test_the_rotary_table_spans_the_same_at_any_size(make_network: MakeNetwork) -> None:
     config = make_network(native_px=64).config
-    native = rotary_table(8, 8, config, torch.device("cpu"), torch.float32)
-    double = rotary_table(16, 16, config, torch.device("cpu"), torch.float32)
+    native = rotary_table(8, 8, config)
+    double = rotary_table(16, 16, config)
     for small, large in zip(native, double, strict=True):
         assert torch.equal(large.unflatten(0, (16, 16))[::2, ::2].flatten(0, 1), small)
 
 
 def test_rotation_keeps_lengths_and_tells_only_the_distance(make_network: MakeNetwork) -> None:
-    rotation = rotary_table(8, 8, make_network(native_px=64).config, torch.device("cpu"), torch.float32)
+    rotation = rotary_table(8, 8, make_network(native_px=64).config)
     query, key = torch.randn(16).expand(1, 1, 64, 16), torch.randn(16).expand(1, 1, 64, 16)
     turned = rotate(query, rotation)
     torch.testing.assert_close(turned.norm(dim=-1), query.norm(dim=-1))
