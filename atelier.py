@@ -22,6 +22,11 @@ EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 
 
+def revocations_path() -> Path:
+    """Return where the list of revoked works lies: every loader reads it, and ``atelier revoke`` writes it."""
+    return Path(os.environ.get("ATELIER_REVOCATIONS") or "var/revocations.jsonl")
+
+
 class AtelierError(Exception):
     """Something a person can put right: says what was wrong, where, and what would be right, in one line."""
 

@@ -4,7 +4,8 @@ AtelierError
 └── DataError
     ├── SourceError    pictures could not be read from where the person pointed
     ├── PolicyError    a licence policy is not usable
-    └── DatasetError   a dataset folder is missing, broken or not what was asked for
+    ├── DatasetError   a dataset folder is missing, broken or not what was asked for
+    └── RevocationError  the list of revoked works cannot be trusted
 """
 
 from __future__ import annotations
@@ -26,3 +27,7 @@ class PolicyError(DataError):
 
 class DatasetError(DataError):
     """A dataset folder is missing, broken or not what was asked for."""
+
+
+class RevocationError(DataError):
+    """The list of revoked works cannot be trusted, so that nothing may be learnt."""
