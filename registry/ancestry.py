@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.promotion import Move, history
 from registry.resolve import ResolvedModel
+from registry.revocations import revocation_lines, sightings
 from registry.settings import RegistrySettings
 from registry.version import RegisteredVersion
 
@@ -24,12 +25,14 @@ def ancestry(model: ResolvedModel, registry: RegistrySettings) -> Node:
     """Return the tree of a resolved model; reads the registry only where there is one.
 
     Raises:
-        JournalError: the journal of promotions does not verify.
+        JournalError: the journal of promotions or the list of revoked works does not verify.
     """
     versions = registry.store.with_digest(model.digest) if registry.store.exists() else []
     children = [_list("obligations", [str(o) for o in model.card.get("obligations") or []])]
     children += [_base(model.base, registry)] if model.base else []
     children += [_dataset(entry) for entry in model.card.get("datasets") or []]
+    alone = replace(model, base=None)
+    children += [Node(sighting.told()) for sighting in sightings(alone, revocation_lines(registry))]
     children += [_run(model.card), *(_registered(version, registry) for version in versions)]
     return Node(_headline(model), children)
 

@@ -76,12 +76,26 @@ def figures_of_this_model(model: ResolvedModel, evaluations: Sequence[Evaluation
     return _check("figures_of_this_model", strange, f"measured on another model than {model.digest[:12]}: {{}}", good)
 
 
+def no_revoked_work(model: ResolvedModel, evaluations: Sequence[Evaluation]) -> Check:
+    """Neither the model nor its base learnt from a work that was revoked."""
+    return _check("no_revoked_work", list(model.revoked_works), "it {}: retrain it", "no revoked work was learnt from")
+
+
+def revoked_work_told(model: ResolvedModel, evaluations: Sequence[Evaluation]) -> Check:
+    """As ``no_revoked_work``, for those who may go on with such a model: it warns and passes."""
+    check = no_revoked_work(model, evaluations)
+    sentence = check.sentence if check.passed else f"warning: {check.sentence} soon"
+    return Check(check="revoked_work_told", passed=True, sentence=sentence)
+
+
 POLICIES: dict[str, Callable[[ResolvedModel, Sequence[Evaluation]], Check]] = {
     "card_complete": card_complete,
     "licence_known": licence_known,
     "dataset_version_present": dataset_version_present,
     "obligations_carried": obligations_carried,
     "figures_of_this_model": figures_of_this_model,
+    "no_revoked_work": no_revoked_work,
+    "revoked_work_told": revoked_work_told,
 }
 
 

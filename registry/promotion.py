@@ -13,7 +13,7 @@ import getpass
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from registry.errors import RegistryError
 from registry.figures import Evaluation
@@ -21,6 +21,7 @@ from registry.files import hold_lock
 from registry.gates import Gate, load_gate, run_gate
 from registry.journal import Line
 from registry.resolve import ResolvedModel, resolve_model
+from registry.revocations import revocation_lines, sightings
 from registry.settings import RegistrySettings
 from registry.verdict import Verdict
 
@@ -162,7 +163,8 @@ def hold_against_gate(
     if gate is None:
         raise RegistryError(f"no gate for the kind '{kind}': add one to gates")
     evaluations: list[Evaluation] = registry.store.evaluations(name, version)
-    return model, run_gate(gate, model, evaluations)
+    seen = tuple(sighting.told() for sighting in sightings(model, revocation_lines(registry)))
+    return model, run_gate(gate, replace(model, revoked_works=seen), evaluations)
 
 
 def reconcile(registry: RegistrySettings) -> None:

@@ -28,6 +28,7 @@ class ResolvedModel:
     name: str | None = None
     version: int | None = None
     base: ResolvedModel | None = None
+    revoked_works: tuple[str, ...] = ()  # that it or its base learnt from, as a gate was told
 
 
 def resolve_model(reference: str | Path, store: ModelStore | None = None) -> ResolvedModel:

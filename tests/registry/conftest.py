@@ -101,6 +101,7 @@ def settings_in(folder: Path) -> RegistrySettings:
         artifact_root=str(folder / "var/mlartifacts"),
         journal=str(folder / "var/journal.jsonl"),
         key=str(folder / "var/keys/promotion.pem"),
+        revocations=str(folder / "var/revocations.jsonl"),
     )
 
 
