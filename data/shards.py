@@ -8,47 +8,20 @@ the end of its last padding, so that one ranged read gives the sample.
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import tarfile
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from data.errors import DatasetError
-from data.record import Record, canonical_json
+from data.index import INDEX_FILE, IndexLine, IndexWriter
+from data.record import Record
 
 BLOCK_BYTES = 512
+OPEN_SHARDS = 256
 END_OF_TAR = bytes(2 * BLOCK_BYTES)
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexLine:
-    """Where one sample lies, and the digests of what it says; ``sha256`` is the sample's, as in the version."""
-
-    key: str
-    shard: str
-    offset: int
-    length: int
-    sha256: str
-    licence: str
-    caption_sha256: str
-
-    @classmethod
-    def of(cls, record: Record, shard: str, offset: int, length: int) -> IndexLine:
-        """Return the line for a sample that lies at ``offset`` of ``shard``."""
-        return cls(
-            key=record.key,
-            shard=shard,
-            offset=offset,
-            length=length,
-            sha256=record.sample_sha256(),
-            licence=record.licence,
-            caption_sha256=record.caption_sha256(),
-        )
-
-    def to_json(self) -> bytes:
-        """Return the line, without its line feed."""
-        return canonical_json(asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,18 +49,35 @@ def unpack_sample(span: bytes) -> tuple[bytes, bytes]:
     picture, end = _content(span, text_end, b".webp")
     if end != len(span):
         raise DatasetError("sample's span in its shard has another length than the index says")
-    return text, picture
+    return bytes(text), bytes(picture)
+
+
+def unpack_picture(span: bytes) -> memoryview:
+    """Return the picture's bytes in a sample's span, without copying them.
+
+    Raises:
+        DatasetError: the span does not hold the two members.
+    """
+    view = memoryview(span)
+    return _content(view, _content(view, 0, b".json")[1], b".webp")[0]
 
 
 class ShardWriter:
     """Writes samples into shards of at most ``samples_per_shard``, and the index beside them."""
 
-    def __init__(self, folder: Path, samples_per_shard: int) -> None:
+    def __init__(self, folder: Path, samples_per_shard: int, sources: Mapping[str, str] | None = None) -> None:
+        """``sources``: the URI of the origin of each collection, for the index."""
         self.cards: list[ShardCard] = []
         self._folder = folder
         self._samples_per_shard = samples_per_shard
-        self._index = (folder / "index.jsonl").open("wb")
+        self._sources = sources or {}
+        self._index = IndexWriter(folder / INDEX_FILE)
         self._open_shard()
+
+    @property
+    def index_sha256(self) -> str:
+        """Digest of the index, once closed."""
+        return self._index.sha256
 
     def write(self, record: Record, picture: bytes) -> IndexLine:
         """Append one sample; returns its line of the index."""
@@ -95,9 +85,10 @@ class ShardWriter:
             self._close_shard()
             self._open_shard()
         span = pack_sample(record, picture)
-        line = IndexLine.of(record, self._name, self._offset, len(span))
+        source = self._sources.get(record.collection, "")
+        line = IndexLine.of(record, len(self.cards), self._offset, len(span), source)
         self._append(span)
-        self._index.write(line.to_json() + b"\n")
+        self._index.add(line)
         self._samples += 1
         return line
 
@@ -107,7 +98,7 @@ class ShardWriter:
         self._index.close()
 
     def _open_shard(self) -> None:
-        self._name = f"shard-{len(self.cards):06d}.tar"
+        self._name = shard_name(len(self.cards))
         self._shard = (self._folder / self._name).open("wb")
         self._digest = hashlib.sha256()
         self._offset = self._samples = 0
@@ -125,18 +116,42 @@ class ShardWriter:
         )
 
 
-def read_index(folder: Path) -> Iterator[IndexLine]:
-    """Yield the lines of a dataset's index.
+class ShardReader:
+    """Reads spans of shards by ``pread``: no seeking, so threads and forked processes share what is open."""
 
-    Raises:
-        DatasetError: a line is not what ``ShardWriter`` writes.
-    """
-    with (folder / "index.jsonl").open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield IndexLine(**json.loads(line))
-            except (ValueError, TypeError) as error:
-                raise DatasetError(f"{folder / 'index.jsonl'} line {number} is broken: {error}") from None
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        self._open = lru_cache(maxsize=OPEN_SHARDS)(lambda shard: _Descriptor(files[shard]))
+
+    def read(self, shard: int, offset: int, length: int) -> bytes:
+        """Return a span; one cut short by a damaged index or shard is returned as short as it is."""
+        try:
+            return os.pread(self._open(shard).number, length, offset)
+        except (OSError, OverflowError, ValueError) as error:
+            raise DatasetError(f"{self._files[shard]} cannot be read at {offset:,}: {error}") from None
+
+    def __reduce__(self) -> tuple[type[ShardReader], tuple[Sequence[Path]]]:
+        return ShardReader, (self._files,)
+
+
+class _Descriptor:
+    """An open file that closes when the last one who reads from it lets it go."""
+
+    def __init__(self, file: Path) -> None:
+        self.number = -1
+        try:
+            self.number = os.open(file, os.O_RDONLY)
+        except OSError as error:
+            raise DatasetError(f"{file} cannot be read: {error.strerror}") from None
+
+    def __del__(self) -> None:
+        if self.number >= 0:
+            os.close(self.number)
+
+
+def shard_name(number: int) -> str:
+    """Return the file name of a dataset's shard."""
+    return f"shard-{number:06d}.tar"
 
 
 def _member(name: str, content: bytes) -> bytes:
@@ -146,13 +161,14 @@ def _member(name: str, content: bytes) -> bytes:
     return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % BLOCK_BYTES)
 
 
-def _content(span: bytes, start: int, suffix: bytes) -> tuple[bytes, int]:
+def _content(span: bytes | memoryview, start: int, suffix: bytes) -> tuple[memoryview, int]:
     """Return a member's content and where the next begins.
 
     Reads the three fields of the USTAR header that ``_member`` varies; ``tarfile`` would check the other thirteen,
     at a tenth of a millisecond a sample.
     """
-    header = span[start : start + BLOCK_BYTES]
+    span = memoryview(span)
+    header = bytes(span[start : start + BLOCK_BYTES])
     name, octal_bytes, magic = header[:100].rstrip(b"\0"), header[124:135], header[257:262]
     if magic != b"ustar" or octal_bytes.strip(b"01234567"):
         raise DatasetError("no tar header where the index says that a sample lies")

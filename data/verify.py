@@ -11,6 +11,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -21,14 +22,14 @@ from tqdm import tqdm
 from atelier import CONF_FOLDER
 from data.attribution import attribution
 from data.croissant import croissant
-from data.dataset import Dataset, open_dataset
+from data.dataset import CARD_FILE, Dataset, DatasetCard, index_file, mapped_file, open_dataset
 from data.errors import DataError, DatasetError
+from data.index import IndexLine
 from data.merkle import merkle_root
 from data.record import SPLITS, Record
 from data.settings import require
-from data.shards import IndexLine, unpack_sample
+from data.shards import unpack_sample
 from data.tables import summary
-from data.writer import counted
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="verify")
@@ -54,28 +55,49 @@ def verify(folder: Path) -> Dataset:
     return dataset
 
 
+@dataclass
+class Seen:
+    """What the sound samples say, counted."""
+
+    samples: int = 0
+    licences: Counter[str] = field(default_factory=Counter)
+    collections: Counter[str] = field(default_factory=Counter)
+    splits: Counter[str] = field(default_factory=Counter)
+
+    def add(self, record: Record) -> None:
+        """Count one more."""
+        self.samples += 1
+        self.licences[record.licence] += 1
+        self.collections[record.collection] += 1
+        self.splits[record.split] += 1
+
+
 def _problems(dataset: Dataset) -> Iterator[str]:
-    digests = {shard.file: shard.sha256 for shard in dataset.card.shards}
-    records: list[Record] = []
-    by_shard = [(shard, list(lines)) for shard, lines in groupby(dataset.index, key=lambda line: line.shard)]
-    for shard, lines in tqdm(by_shard, desc="verifying", unit=" shards", file=sys.stderr, delay=1):
-        if shard not in digests:
-            yield f"{dataset.folder / 'index.jsonl'} names {shard}, which dataset.json does not list"
-            continue
-        content = (dataset.folder / shard).read_bytes()
-        whole = hashlib.sha256(content).hexdigest() == digests[shard]
-        found = list(_damaged_samples(dataset.folder, lines, content, records))
+    """Yield what is wrong, shard by shard: no more than one shard's pages are in memory."""
+    cards, seen = dataset.card.shards, Seen()
+    bar = tqdm(total=len(cards), desc="verifying", unit=" shards", file=sys.stderr, delay=1)
+    for shard, lines in groupby(dataset.index, key=lambda line: line.shard):
+        file = dataset.folder / cards[shard].file
+        content = mapped_file(file)
+        whole = hashlib.sha256(content).hexdigest() == cards[shard].sha256
+        found = list(_damaged_samples(file, lines, content, dataset.card, seen))
         if not whole and not found:
-            yield f"{dataset.folder / shard} is damaged between its samples (its SHA-256 is another)"
+            yield f"{file} is damaged between its samples (its SHA-256 is another)"
         # A sound shard that disagrees with the index means that the index is at fault.
-        yield from (text if not whole else f"{dataset.folder / 'index.jsonl'} disagrees: {text}" for text in found)
-    yield from _disagreements(dataset, records)
+        yield from (text if not whole else f"{index_file(dataset.folder)} disagrees: {text}" for text in found)
+        bar.update()
+    bar.close()
+    yield from _damaged_index(dataset)
+    yield from _disagreements(dataset, seen)
 
 
-def _damaged_samples(folder: Path, lines: list[IndexLine], content: bytes, records: list[Record]) -> Iterator[str]:
-    """Yield what is wrong with the samples of one shard; appends the sound ones' records."""
+def _damaged_samples(
+    file: Path, lines: Iterable[IndexLine], content: bytes, card: DatasetCard, seen: Seen
+) -> Iterator[str]:
+    """Yield what is wrong with the samples of one shard; counts the sound ones."""
+    origins = {(origin.collection, origin.uri) for origin in card.sources}
     for line in lines:
-        where = f"{folder / line.shard}: sample {line.key}"
+        where = f"{file}: sample {line.key}"
         try:
             text, picture = unpack_sample(content[line.offset : line.offset + line.length])
             record = Record.from_json(text)
@@ -84,25 +106,33 @@ def _damaged_samples(folder: Path, lines: list[IndexLine], content: bytes, recor
             continue
         if hashlib.sha256(picture).hexdigest() != record.sha256:
             yield f"{where} is damaged (its picture's SHA-256 is another)"
-        elif IndexLine.of(record, line.shard, line.offset, line.length) != line:
+        elif IndexLine.of(record, line.shard, line.offset, line.length, line.source) != line:
             yield f"{where} is damaged (its record's SHA-256 is another)"
+        elif line.source and (record.collection, line.source) not in origins:
+            yield f"{where} comes from {line.source}, which dataset.json does not list for {record.collection}"
         else:
-            records.append(record)
+            seen.add(record)
 
 
-def _disagreements(dataset: Dataset, records: list[Record]) -> Iterator[str]:
+def _damaged_index(dataset: Dataset) -> Iterator[str]:
+    """Yield whether the index has another digest than the card says: its padding, say, where every row is right."""
+    told, file = dataset.card.index_sha256, index_file(dataset.folder)
+    if told and hashlib.sha256(mapped_file(file)).hexdigest() != told:
+        yield f"{file} is damaged (its SHA-256 is another)"
+
+
+def _disagreements(dataset: Dataset, seen: Seen) -> Iterator[str]:
     """Yield where the card, and the files written from it, say something else than the samples."""
     card, folder = dataset.card, dataset.folder
     if merkle_root((line.sha256, line.licence) for line in dataset.index) != card.version:
-        yield f"{folder / 'dataset.json'} gives a version that is not the Merkle root over the samples"
-    splits = Counter(record.split for record in records)
+        yield f"{folder / CARD_FILE} gives a version that is not the Merkle root over the samples"
     for title, counts, recounted in (
-        ("licences", card.licences, counted(record.licence for record in records)),
-        ("collections", card.collections, counted(record.collection for record in records)),
-        ("splits", card.splits, {split: splits[split] for split in SPLITS}),
+        ("licences", card.licences, seen.licences),
+        ("collections", card.collections, seen.collections),
+        ("splits", card.splits, {split: seen.splits[split] for split in SPLITS}),
     ):
-        if len(records) == card.count and counts != recounted:
-            yield f"{folder / 'dataset.json'} miscounts its {title}"
+        if seen.samples == card.count and dict(counts) != dict(recounted):
+            yield f"{folder / CARD_FILE} miscounts its {title}"
     for name, text in (("ATTRIBUTION.md", attribution(card)), ("croissant.json", croissant(card))):
         if _text(folder / name) != text:
             yield f"{folder / name} is missing or not what dataset.json gives"

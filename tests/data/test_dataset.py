@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from webdataset import tariterators
 
 from data.dataset import Dataset, on_ground, open_dataset
 from data.errors import DatasetError
+from data.index import open_index
+from data.record import canonical_json
+from data.shards import ShardWriter
 from data.verify import verify
+
+SAMPLE = Path(__file__).resolve().parents[2] / "assets" / "sample"
 
 
 class MakeDataset(Protocol):
@@ -51,7 +60,9 @@ def test_webdataset_reads_the_same_samples(dataset: Dataset) -> None:
 
 
 def test_a_dataset_can_be_sent_to_another_process(dataset: Dataset) -> None:
-    assert pickle.loads(pickle.dumps(dataset)).picture_bytes(3) == dataset.picture_bytes(3)
+    sent = pickle.dumps(dataset)
+    assert pickle.loads(sent).picture_bytes(3) == dataset.picture_bytes(3)
+    assert len(sent) < 6000, "what is sent is where the rows lie, not the rows"
 
 
 def test_ground_shows_where_a_picture_is_clear() -> None:
@@ -84,12 +95,33 @@ def test_one_flipped_byte_is_found_wherever_it_lies(dataset: Dataset) -> None:
 def test_a_flipped_byte_of_a_picture_names_its_sample(dataset: Dataset) -> None:
     row = 7
     line = dataset.index[row]
-    shard = dataset.folder / line.shard
+    shard = dataset.folder / dataset.card.shards[line.shard].file
     content = bytearray(shard.read_bytes())
     content[content.index(dataset.picture_bytes(row), line.offset) + 30] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(DatasetError, match=f"{line.shard}: sample {line.key} is damaged"):
+    with pytest.raises(DatasetError, match=f"{shard.name}: sample {line.key} is damaged"):
         verify(dataset.folder)
+
+
+def test_a_flipped_byte_of_the_index_is_found_and_one_of_a_row_names_its_sample(dataset: Dataset) -> None:
+    file = dataset.folder / "index.arrow"
+    sound = file.read_bytes()
+    digest = sound.index(bytes.fromhex(dataset.index[9].sha256))
+    for offset in (digest, digest + 31):
+        file.write_bytes(flipped(sound, offset))
+        with pytest.raises(DatasetError, match=rf"index\.arrow disagrees: .*sample {dataset.index[9].key} is damaged"):
+            verify(dataset.folder)
+    for offset in range(0, len(sound), 211):  # headers, padding and words as well
+        file.write_bytes(flipped(sound, offset))
+        edit(dataset.folder / "dataset.json", index_sha256=hashlib.sha256(sound).hexdigest())
+        with pytest.raises(DatasetError, match=r"index\.arrow|index rows"):
+            verify(dataset.folder)
+
+
+def flipped(content: bytes, offset: int) -> bytes:
+    damaged = bytearray(content)
+    damaged[offset] ^= 0x10
+    return bytes(damaged)
 
 
 def edit(file: Path, **changes: Any) -> None:
@@ -107,12 +139,21 @@ def damage_cut_shard(folder: Path) -> None:
 
 
 def damage_index(folder: Path) -> None:
-    lines = (folder / "index.jsonl").read_text().replace('"MIT"', '"ISC"', 1)
-    (folder / "index.jsonl").write_text(lines)
+    (folder / "index.arrow").write_bytes((folder / "index.arrow").read_bytes().replace(b"MIT", b"ISC"))
 
 
-def damage_index_line(folder: Path) -> None:
-    (folder / "index.jsonl").write_text("{" + (folder / "index.jsonl").read_text())
+def damage_cut_index(folder: Path) -> None:
+    (folder / "index.arrow").write_bytes((folder / "index.arrow").read_bytes()[:-100])
+
+
+def damage_missing_index(folder: Path) -> None:
+    (folder / "index.arrow").unlink()
+
+
+def damage_foreign_index(folder: Path) -> None:
+    table = pa.table({"key": ["one"]})
+    with pa.OSFile(str(folder / "index.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
 
 
 def damage_version(folder: Path) -> None:
@@ -144,8 +185,10 @@ def damage_no_card(folder: Path) -> None:
     [
         (damage_missing_shard, r"lacks shard-000001\.tar"),
         (damage_cut_shard, r"shard-000001\.tar has .* bytes, not"),
-        (damage_index, r"index\.jsonl disagrees"),
-        (damage_index_line, r"index\.jsonl line 1 is broken"),
+        (damage_index, r"index\.arrow disagrees"),
+        (damage_cut_index, r"index\.arrow is broken \(.*\): copy it again"),
+        (damage_missing_index, r"lacks index\.arrow, which dataset\.json needs"),
+        (damage_foreign_index, r"index\.arrow has other columns"),
         (damage_version, "not the Merkle root"),
         (damage_count, "miscounts its licences"),
         (damage_attribution, r"ATTRIBUTION\.md is missing or not"),
@@ -167,14 +210,55 @@ def test_what_is_no_dataset(tmp_path: Path) -> None:
         open_dataset(tmp_path)
 
 
+@pytest.fixture
+def old(dataset: Dataset) -> Path:
+    """Return a dataset with the index of the first format in place of its own."""
+    lines = []
+    for line in dataset.index:
+        values = {name: getattr(line, name) for name in ("key", "offset", "length", "sha256", "licence")}
+        values |= {"caption_sha256": line.caption_sha256, "shard": dataset.card.shards[line.shard].file}
+        lines.append(canonical_json(values) + b"\n")
+    (dataset.folder / "index.jsonl").write_bytes(b"".join(lines))
+    (dataset.folder / "index.arrow").unlink()
+    edit(dataset.folder / "dataset.json", index_sha256="", format="atelier-dataset-1")
+    return dataset.folder
+
+
+@pytest.mark.parametrize(
+    ("sound", "broken", "message"),
+    [
+        (b'"MIT"', b'"ISC"', r"index\.jsonl disagrees: .* is damaged"),
+        (b"{", b"{{", r"index\.jsonl line 1 is broken"),
+        (b"shard-000000", b"shard-000009", r"index\.jsonl names shard-000009\.tar, which dataset\.json does not list"),
+        (b'"length":', b'"length":-', r"index\.jsonl line 1 is broken: -\d+ is no place in a shard"),
+    ],
+)
+def test_damage_to_an_index_of_the_first_format_is_named(sound: bytes, broken: bytes, message: str, old: Path) -> None:
+    index = old / "index.jsonl"
+    assert len(verify(old)) == 24
+    index.write_bytes(index.read_bytes().replace(sound, broken, 1))
+    with pytest.raises(DatasetError, match=message):
+        verify(old)
+
+
+def test_a_dataset_of_the_first_format_answers_as_one_of_the_second(old: Path, tmp_path: Path) -> None:
+    first = open_dataset(old)
+    writer = ShardWriter(tmp_path, 4000)
+    for row, record in enumerate(first.records):
+        writer.write(record, first.picture_bytes(row))
+    writer.close()
+    second = open_index(tmp_path / "index.arrow")
+    one, two = ([replace(line, shard=0, offset=0, source="") for line in index] for index in (first.index, second))
+    assert one == two
+    for split in first.card.splits:
+        assert first.rows(split=split) == np.flatnonzero(second.equals("split", split)).tolist()
+
+
 def test_the_croissant_file_lists_each_shard(dataset: Dataset) -> None:
     document = json.loads((dataset.folder / "croissant.json").read_text())
     shards = {item["@id"]: item["sha256"] for item in document["distribution"] if item["@type"] == "cr:FileObject"}
     assert shards == {shard.file: shard.sha256 for shard in dataset.card.shards}
     assert document["license"] == ["https://spdx.org/licenses/MIT"]
-
-
-SAMPLE = Path(__file__).resolve().parents[2] / "assets" / "sample"
 
 
 @pytest.mark.parametrize(("name", "count"), [("base", 1516), ("openmoji-learn", 60), ("openmoji-judge", 300)])
