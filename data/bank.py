@@ -108,6 +108,12 @@ class PictureBank:
         painted = moved[:, :3] + (1 - moved[:, 3:]) * placement.ground[:, :, None, None]
         return shrink(painted, side_px).clamp(0, 1) * 2 - 1
 
+    def forget(self, rows: Tensor) -> None:
+        """Let none of these rows [N] be anybody's partner."""
+        partners = torch.where(torch.isin(self.partners, rows), -1, self.partners)
+        known_first = (partners < 0).to(torch.uint8).argsort(dim=1, stable=True)
+        self.partners = partners.gather(1, known_first)
+
     def partner(self, rows: Tensor, generator: Generator) -> Tensor:
         """For each row, one that shows the same subject elsewhere, or the row itself where there is none [B]."""
         found = self.partners[rows]

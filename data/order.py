@@ -7,6 +7,7 @@ standing w times in it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -42,10 +43,17 @@ class SampleOrder:
         return self._kept[1]
 
 
+class Order(Protocol):
+    """A sequence of rows by position."""
+
+    def at(self, position: int, count: int) -> NDArray[np.int64]:
+        """Return the rows at ``count`` positions from ``position`` on."""
+
+
 class StepRows(IterableDataset[torch.Tensor]):
     """For each step from ``first_step`` on, this rank's rows [batch] of the global batch."""
 
-    def __init__(self, order: SampleOrder, *, first_step: int, batch: int, rank: int, ranks: int) -> None:
+    def __init__(self, order: Order, *, first_step: int, batch: int, rank: int, ranks: int) -> None:
         self.order = order
         self.first_step = first_step
         self.batch = batch

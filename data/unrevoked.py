@@ -8,23 +8,16 @@ that ranks, workers and a resumed run agree.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.dataset import Dataset
 from data.errors import DataError
+from data.order import Order
 from data.revocations import Mask, Revocations
 
 Rows = NDArray[np.int64]
-
-
-class Order(Protocol):
-    """A sequence of rows by position: ``data.order.SampleOrder``."""
-
-    def at(self, position: int, count: int) -> Rows:
-        """Return the rows at ``count`` positions from ``position`` on."""
 
 
 def unrevoked(order: Order, position: int, count: int, revoked: Mask) -> Rows:
@@ -53,9 +46,9 @@ class UnrevokedOrder:
     """An order of places in ``rows`` of a dataset that looks at the list of revocations before each batch.
 
     Args:
+        dataset: as it was opened, with the list of that moment.
         rows: the dataset's row of each place that ``order`` gives.
-        revocations: the list as it stood when ``order`` was made.
-        on_change: told the position from which another list holds, and which places [len(rows)] are revoked by it.
+        on_change: told the position from which a list holds, the first one too, and the places that it revokes.
     """
 
     def __init__(
@@ -63,12 +56,11 @@ class UnrevokedOrder:
         order: Order,
         dataset: Dataset,
         rows: Sequence[int],
-        revocations: Revocations,
-        on_change: Callable[[int, Revocations, Mask], None] = lambda position, revocations, revoked: None,
+        on_change: Callable[[int, Revocations, NDArray[np.intp]], None] = lambda position, revocations, places: None,
     ) -> None:
         self.order, self.dataset, self.rows = order, dataset, np.asarray(rows)
-        self.revocations, self.on_change = revocations, on_change
-        self.revoked = self._places(revocations)
+        self.revocations, self.on_change = dataset.revocations, on_change
+        self._revoked: Mask | None = None
 
     def at(self, position: int, count: int) -> Rows:
         """Return the rows at positions ``position`` to ``position + count``, none of them revoked by now.
@@ -77,15 +69,14 @@ class UnrevokedOrder:
             RevocationError: the list changed and cannot be trusted.
             DataError: all rows are revoked.
         """
-        if self.revocations.changed():
-            self.revocations = self.revocations.refreshed()
-            self.revoked = self._places(self.revocations)
-            self.on_change(position, self.revocations, self.revoked)
-        if not self.revoked.any():
-            return self.order.at(position, count)
-        return unrevoked(self.order, position, count, self.revoked)
+        revoked = self._revoked_from(position)
+        return unrevoked(self.order, position, count, revoked) if revoked.any() else self.order.at(position, count)
 
-    def _places(self, revocations: Revocations) -> Mask:
-        dataset = self.dataset
-        whole = revocations.rows(dataset.index, version=dataset.card.version, records=lambda: dataset.records)
-        return whole[self.rows]
+    def _revoked_from(self, position: int) -> Mask:
+        """Return which places are revoked by now, reading the list where it is another than at the last look."""
+        if self._revoked is None or self.revocations.changed():
+            self.revocations, dataset = self.revocations.refreshed(), self.dataset
+            whole = self.revocations.rows(dataset.index, version=dataset.card.version, records=dataset.each_record)
+            self._revoked = whole[self.rows]
+            self.on_change(position, self.revocations, np.flatnonzero(self._revoked))
+        return self._revoked

@@ -17,11 +17,13 @@ from torch import Tensor
 
 from data.dataset import Dataset
 from data.order import SampleOrder
+from data.unrevoked import UnrevokedOrder
 from synthesis.adapter import attach_adapter
 from synthesis.backbone import MultiTaskTransformer
 from synthesis.text import TextEncoder
 from training.average import ExponentialAverage, learning
 from training.corpus import load_corpus
+from training.lists import RunLists
 from training.loaders import RowLoaders
 from training.run import fit, make_trainer
 from training.steps import DiffusionTraining, ExampleMaker
@@ -38,13 +40,16 @@ class AdapterTraining(DiffusionTraining):
         checkpoint["state_dict"] = {key: value for key, value in checkpoint["state_dict"].items() if key in learnt}
 
 
-def train_adapter(config: DictConfig, backbone: Path, dataset: Dataset, folder: Path) -> tuple[PeftModel, int]:
-    """Train and return the network wearing the averaged adapter, and how many pictures it saw."""
+def train_adapter(
+    config: DictConfig, backbone: Path, dataset: Dataset, folder: Path
+) -> tuple[PeftModel, int, dict[str, Any]]:
+    """Train and return the network wearing the averaged adapter, how many pictures it saw, and in what order."""
     network = MultiTaskTransformer.from_pretrained(str(backbone / "transformer"), dtype=torch.float32)
     network.requires_grad_(False)
     start_style(network)
     branded = attach_adapter(network, rank=config.rank, alpha=config.alpha)
-    rows = list(range(len(dataset)))
+    lists = RunLists(folder, dataset, recipe="all", seed=config.seed)
+    rows = lists.at_start().rows()
     average: ExponentialAverage = instantiate(config.average)
     trainer = make_trainer(config, folder, average)
     module = AdapterTraining(
@@ -57,10 +62,12 @@ def train_adapter(config: DictConfig, backbone: Path, dataset: Dataset, folder: 
         seed=config.seed,
         compiled=False,
     )
-    order = SampleOrder(rows, seed=config.seed)
+    places = SampleOrder(range(len(rows)), seed=config.seed)
+    order = UnrevokedOrder(places, dataset, rows, on_change=partial(lists.apply, trainer, module))
     fit(trainer, module, RowLoaders(order, batch_pictures=config.batch_pictures), folder)
     average.wear(branded)
-    return branded, trainer.global_step * config.batch_pictures * trainer.world_size
+    seen = trainer.global_step * config.batch_pictures * trainer.world_size
+    return branded, seen, lists.order(seen)
 
 
 def start_style(network: MultiTaskTransformer) -> None:

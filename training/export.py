@@ -44,8 +44,10 @@ def export_backbone(network: MultiTaskTransformer, folder: Path, card: Mapping[s
         (building / "ATTRIBUTION.md").write_text(attribution)
 
 
-def dataset_entry(dataset: Dataset, rows: int, exposure_pictures: int) -> dict[str, Any]:
-    """What a card says of a dataset that a run learnt from."""
+def dataset_entry(
+    dataset: Dataset, rows: int, exposure_pictures: int, order: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a card says of a dataset that a run learnt from; ``order`` tells how its rows can be counted again."""
     return {
         "name": dataset.card.name,
         "version": dataset.card.version,
@@ -56,6 +58,7 @@ def dataset_entry(dataset: Dataset, rows: int, exposure_pictures: int) -> dict[s
         "attribution": sorted(
             {f"{origin.title} by {origin.creator}, {origin.licence}" for origin in dataset.card.sources}
         ),
+        **({"order": dict(order)} if order else {}),
     }
 
 

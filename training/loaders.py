@@ -8,15 +8,13 @@ import lightning
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from data.order import SampleOrder, StepRows
+from data.order import Order, StepRows
 
 
 class RowLoaders(lightning.LightningDataModule):  # type: ignore[misc]
     """Training rows by (seed, epoch, position), held-out rows in a fixed order."""
 
-    def __init__(
-        self, order: SampleOrder, *, batch_pictures: int, heldout_rows: int = 0, heldout_pictures: int = 0
-    ) -> None:
+    def __init__(self, order: Order, *, batch_pictures: int, heldout_rows: int = 0, heldout_pictures: int = 0) -> None:
         """``batch_pictures`` a rank and step; the first ``heldout_pictures`` of ``heldout_rows`` are validated."""
         super().__init__()
         self.order = order

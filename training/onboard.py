@@ -59,8 +59,9 @@ def onboard(config: DictConfig) -> Path:
         print(f"adapter {adapter} was made from the same drawings, backbone and settings: kept")
     else:
         lightning.seed_everything(config.seed, verbose=False)
-        branded, seen = train_adapter(config, base.folder, dataset, folder / "runs" / fingerprint[:12])
-        card = adapter_card(config, kit, base, dataset, seen, time.monotonic() - begin, fingerprint)
+        branded, seen, order = train_adapter(config, base.folder, dataset, folder / "runs" / fingerprint[:12])
+        entry = dataset_entry(dataset, len(dataset.rows()), seen, order)
+        card = adapter_card(config, kit, base, dataset, entry, time.monotonic() - begin, fingerprint)
         write_adapter(branded, adapter, card, attribution(dataset))
         print(f"adapter: {adapter} ({seen:,} pictures seen in {time.monotonic() - begin:.0f} s)")
     base_version = register_model(base.folder, "backbone", store=registry.store)
@@ -99,9 +100,11 @@ def brand_pictures(config: DictConfig, brand: str, folder: Path) -> Dataset:
         name=brand,
         progress=counted("reading drawings"),
     )
-    if not FEWEST_PICTURES <= len(dataset) <= MOST_PICTURES:
+    count, revoked = len(dataset.rows()), int(dataset.revoked.sum())
+    if not FEWEST_PICTURES <= count <= MOST_PICTURES:
+        beside = f" beside {revoked} revoked ones" if revoked else ""
         raise TrainingError(
-            f"{config.images} holds {len(dataset)} pictures: a brand needs {FEWEST_PICTURES} to {MOST_PICTURES}"
+            f"{config.images} holds {count} pictures{beside}: a brand needs {FEWEST_PICTURES} to {MOST_PICTURES}"
         )
     return dataset
 
@@ -111,13 +114,15 @@ def fingerprint_of(config: DictConfig, kit: BrandKit, base: ResolvedModel, datas
     settings = {
         key: value for key, value in resolved(config).items() if key not in ("out", "registry", "logger", "kit")
     }
-    parts = {
+    parts: dict[str, Any] = {
         "settings": settings,
         "base": base.digest,
         "kit": kit.to_card(),
         "dataset": dataset.card.version,
         "code": _code_digest(),
     }
+    if dataset.revoked.any():
+        parts["learnt"] = dataset.rows()
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -137,7 +142,7 @@ def adapter_card(
     kit: BrandKit,
     base: ResolvedModel,
     dataset: Dataset,
-    seen: int,
+    entry: dict[str, Any],
     seconds: float,
     fingerprint: str,
 ) -> dict[str, Any]:
@@ -154,14 +159,14 @@ def adapter_card(
         "kit": kit.to_card(),
         "summary": f"Draws anything that the backbone draws in the style of {kit.title}.",
         "base": {"name": base.card["name"], "digest": base.digest, "source": _source_of(base)},
-        "datasets": [dataset_entry(dataset, len(dataset), seen)],
+        "datasets": [entry],
         "licence": shared_alike[0] if shared_alike else licences[0] if len(licences) == 1 else " AND ".join(licences),
         "obligations": obligations,
         "seed": config.seed,
         "code_commit": code_commit(),
         "config": resolved(config),
         "fingerprint": fingerprint,
-        "run": {"images_seen": seen, "seconds": round(seconds, 1), "hardware": device},
+        "run": {"images_seen": entry["exposure_pictures"], "seconds": round(seconds, 1), "hardware": device},
         "created": now(),
     }
 

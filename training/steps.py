@@ -162,6 +162,11 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         self._maker = self._make_maker(self.device)
         self._heldout_maker = self._make_heldout(self.device) if self._make_heldout else None
 
+    def forget(self, places: Any) -> None:
+        """Show no picture of these places [N] of the corpus as another's partner any more."""
+        if self._maker is not None:
+            self._maker.corpus.bank.forget(torch.as_tensor(places, device=self.device))
+
     def _generator(self, *key: int) -> Generator:
         """A generator that depends on the seed and the key alone, so that a resumed run draws the same numbers."""
         seed = self.seed

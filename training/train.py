@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from atelier import CONF_FOLDER
 from data.dataset import Dataset, open_dataset
 from data.order import SampleOrder
+from data.unrevoked import UnrevokedOrder
 from registry.artifacts import read_card
 from registry.register import register_model
 from synthesis.backbone import MultiTaskTransformer
@@ -27,6 +28,7 @@ from training.corpus import Corpus, load_corpus
 from training.errors import TrainingError
 from training.export import attribution, dataset_entry, export_backbone, now
 from training.limits import check_run, check_share
+from training.lists import RunLists
 from training.loaders import RowLoaders
 from training.run import code_commit, fit, make_trainer, resolved
 from training.steps import DiffusionTraining, ExampleMaker
@@ -50,10 +52,11 @@ def train(config: DictConfig) -> Path:
     dataset = open_dataset(Path(config.dataset.folder))
     styles = tuple(sorted({record.style for record in dataset.records}))
     network = new_network(config.backbone, styles)
-    train_rows, heldout_rows = dataset.rows(split="train"), heldout(dataset)
+    folder = Path(config.out)
+    lists = RunLists(folder, dataset, recipe="balanced", seed=config.seed)
+    train_rows, heldout_rows = lists.at_start().rows(split="train"), heldout(dataset)
     earlier_pictures = start_from(network, Path(config.initial)) if config.initial else 0
     average: ExponentialAverage = instantiate(config.average)
-    folder = Path(config.out)
     trainer = make_trainer(config, folder, average)
     module = DiffusionTraining(
         network,
@@ -67,16 +70,17 @@ def train(config: DictConfig) -> Path:
     )
     order = SampleOrder(balanced(dataset, train_rows, config.dataset.colour_share), seed=config.seed)
     loaders = RowLoaders(
-        order,
+        UnrevokedOrder(order, dataset, train_rows, on_change=partial(lists.apply, trainer, module)),
         batch_pictures=config.dataset.batch_pictures,
         heldout_rows=len(heldout_rows),
         heldout_pictures=config.dataset.heldout_pictures,
     )
     fit(trainer, module, loaders, folder)
     if trainer.is_global_zero:
-        seen = trainer.global_step * config.dataset.batch_pictures * trainer.world_size
-        seen += earlier_pictures
-        card = backbone_card(config, dataset, len(train_rows), seen, time.monotonic() - begin, trainer)
+        drawn = trainer.global_step * config.dataset.batch_pictures * trainer.world_size
+        seen = drawn + earlier_pictures
+        entry = dataset_entry(dataset, len(train_rows), seen, lists.order(drawn))
+        card = backbone_card(config, entry, seen, time.monotonic() - begin, trainer)
         with average.worn_by(network):
             export_backbone(network, folder / "backbone", card, attribution(dataset))
         print(f"backbone: {folder / 'backbone'} ({seen:,} pictures seen)")
@@ -152,7 +156,7 @@ def balanced(dataset: Dataset, rows: list[int], colour_share: float) -> list[int
 
 
 def backbone_card(
-    config: DictConfig, dataset: Dataset, rows: int, seen: int, seconds: float, trainer: lightning.Trainer
+    config: DictConfig, entry: dict[str, Any], seen: int, seconds: float, trainer: lightning.Trainer
 ) -> dict[str, Any]:
     """What the artifact says of itself."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
@@ -161,7 +165,7 @@ def backbone_card(
         "name": config.name,
         "summary": "A multi-task transformer that draws icons, emoji and illustrations of 64 px: text-to-image, "
         "image-to-image, inpainting, outpainting, super-resolution and style transfer by one network.",
-        "datasets": [dataset_entry(dataset, rows, seen)],
+        "datasets": [entry],
         "licence": "Apache-2.0",
         "obligations": ["Keep the attributions of the training drawings (ATTRIBUTION.md) with the weights."],
         "seed": config.seed,
