@@ -2,7 +2,7 @@
 
 A caption comes from ``NAME.txt`` (one a line), ``NAME.json`` or a ``captions.csv`` with the columns file and caption.
 The licence is given by the caller, by ``NAME.json``, or by a ``LICENSE`` file that is one SPDX expression or holds an
-``SPDX-License-Identifier:`` line.
+``SPDX-License-Identifier:`` line. Only regular files that lie in the folder are read.
 """
 
 from __future__ import annotations
@@ -10,34 +10,27 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import re
+import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from data.errors import SourceError
-from data.record import MAX_CAPTIONS, Drawing, Origin, Refused, sample_key
+from data.notes import Columns, Note, Unreadable, Whole, collection_name, note_of
+from data.record import Drawing, Origin, Refused, sample_key
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".svg")
 CAPTIONS_FILE = "captions.csv"
 LICENCE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE")
-MAX_CAPTION_CHARACTERS = 500
+MAX_SIDECAR_BYTES = 1_000_000
+MAX_PATH_CHARACTERS = 400
 _SPDX_LINE = re.compile(r"SPDX-License-Identifier:\s*(.+)")
-
-
-@dataclass(frozen=True)
-class Note:
-    """What stands beside one picture."""
-
-    captions: tuple[str, ...] = ()
-    subject: str | None = None
-    licence: str | None = None
-    creator: str | None = None
-    creator_url: str | None = None
 
 
 class FolderSource:
@@ -51,7 +44,7 @@ class FolderSource:
         creator_url: where to find them.
 
     Raises:
-        SourceError: the folder is missing or empty, or a caption file cannot be read.
+        SourceError: the folder is missing or empty, or its captions.csv or LICENSE cannot be read.
     """
 
     def __init__(
@@ -63,17 +56,17 @@ class FolderSource:
         creator_url: str = "",
     ) -> None:
         self.path = Path(path)
-        self.collection = re.sub(r"[^a-z0-9]+", "-", (collection or self.path.absolute().name).lower()).strip("-")
+        self.collection = collection_name(collection or self.path.absolute().name)
         self.creator = creator
         self.creator_url = creator_url
         self._licence = licence
 
     @cached_property
     def files(self) -> list[Path]:
-        """The picture files, in order of their path."""
+        """Whatever goes by the name of a picture, and links and folders that are not entered, in order of path."""
         if not self.path.is_dir():
             raise SourceError(f"{self.path} is not a folder: pass the folder that holds the pictures")
-        files = sorted(file for file in self.path.rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES)
+        files = sorted(_offered(self.path))
         if not files:
             raise SourceError(f"{self.path} holds no pictures: it wants {', '.join(PICTURE_SUFFIXES)} files")
         return files
@@ -83,11 +76,22 @@ class FolderSource:
         """The SPDX expression that goes for the whole folder, if one is given."""
         return self._licence or _licence_file(self.path)
 
+    @cached_property
+    def _whole(self) -> Whole:
+        facts = {"collection": self.collection, "creator": self.creator, "creator_url": self.creator_url}
+        facts["unsaid"] = f"write one into NAME.txt beside the picture, or into {CAPTIONS_FILE}"
+        if self._licence:
+            return Whole(**facts, licence=self._licence)
+        return Whole(**facts, licence=self.licence, evidence="LICENSE file of the folder")
+
     def key(self, file: Path) -> str:
         """Return the sample key of a picture: its path without suffix, unless two pictures differ in that alone."""
+        return sample_key(self.collection, self._name(file))
+
+    def _name(self, file: Path) -> str:
         path = file.relative_to(self.path)
         bare = path.with_suffix("").as_posix()
-        return sample_key(self.collection, bare if self._bare_paths[bare] == 1 else path.as_posix())
+        return shown(bare if self._bare_paths[bare] == 1 else path.as_posix())
 
     @cached_property
     def _bare_paths(self) -> Counter[str]:
@@ -97,70 +101,68 @@ class FolderSource:
         """Return the folder, pinned by the digest of its pictures and of what stands beside them."""
         digest = hashlib.sha256()
         for file in self.files:
-            digest.update(f"{file.relative_to(self.path)}\n{self._notes(file)}\n".encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-        origin = Origin(
-            collection=self.collection,
-            title=self.collection,
-            creator=self.creator,
-            creator_url=self.creator_url,
-            licence=self.licence or "",
-            licence_url="",
-            uri=f"folder:{self.collection}",
-            sha256=digest.hexdigest(),
-        )
-        return [origin]
+            problem = why_not_read(file, self.path)
+            said = problem or self._note(file)
+            digest.update(f"{shown(file.relative_to(self.path).as_posix())}\n{said}\n".encode())
+            if problem is None:
+                with file.open("rb") as content:
+                    digest.update(hashlib.file_digest(content, "sha256").digest())
+        return [self._whole.origin(f"folder:{self.collection}", digest.hexdigest())]
 
     def drawings(self) -> Iterator[Drawing | Refused]:
-        """Yield each picture, or that its caption is missing, in order of path."""
+        """Yield each picture, or why it cannot be read or has no caption, in order of path."""
         for file in self.files:
-            name = file.relative_to(self.path).as_posix()
-            key = self.key(file)
-            note = self._notes(file)
-            if note.captions:
-                yield self._drawing(file, name, key, note)
+            problem = why_not_read(file, self.path)
+            if problem is not None:
+                yield self._whole.refused(self._name(file), *problem)
             else:
-                detail = f"write one into NAME.txt beside the picture, or into {CAPTIONS_FILE}"
-                yield Refused(key=key, collection=self.collection, reason="caption missing", detail=detail)
+                yield self._drawing(file)
 
-    def _drawing(self, file: Path, name: str, key: str, note: Note) -> Drawing:
-        day = datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat()
-        return Drawing(
-            key=key,
-            captions=note.captions,
-            subject=_subject(note.subject or note.captions[0]) or key,
-            collection=self.collection,
-            style=self.collection,
-            monochrome=False,
-            licence=note.licence or self.licence,
-            creator=note.creator or self.creator,
-            creator_url=note.creator_url or self.creator_url,
-            source_uri=f"folder:{self.collection}/{name}",
-            evidence=self._evidence(note),
-            retrieved=day,
+    def _drawing(self, file: Path) -> Drawing | Refused:
+        return self._whole.drawing(
+            self._note(file),
+            name=self._name(file),
             content=file,
+            uri=f"folder:{self.collection}/{file.relative_to(self.path).as_posix()}",
+            evidence="stated beside the picture",
+            retrieved=day_of(file),
         )
 
-    def _evidence(self, note: Note) -> str:
-        if note.licence:
-            return "stated beside the picture"
-        return "stated by whoever gave the pictures" if self._licence else "LICENSE file of the folder"
+    def _note(self, file: Path) -> Note | Unreadable:
+        listed = self._listed.get(file.relative_to(self.path).as_posix(), ())
+        values: dict[str, Any] = {}
+        try:
+            if (sidecar := self._sidecar(file, ".json")) is not None:
+                values = _json_object(sidecar)
+            elif (text := self._sidecar(file, ".txt")) is not None:
+                values = {"caption": _read_text(text).splitlines()}
+        except SourceError as error:
+            return Unreadable(str(error))
+        note = note_of(values, Columns(), source="sidecar", more=listed)
+        if isinstance(note, Unreadable):
+            return note
+        sources = ("table" if text in listed else source for text, source in _pairs(note))
+        return replace(note, caption_sources=tuple(sources))
 
-    def _notes(self, file: Path) -> Note:
-        listed = self._listed.get(str(file.relative_to(self.path).as_posix()), ())
-        sidecar = file.with_suffix(".json")
-        if sidecar.is_file():
-            return _json_note(sidecar, listed)
-        text = file.with_suffix(".txt")
-        lines = _read_text(text).splitlines() if text.is_file() else []
-        return Note(captions=_cleaned([*lines, *listed]))
+    def _sidecar(self, file: Path, suffix: str) -> Path | None:
+        """Return the file beside a picture if there is one.
+
+        Raises:
+            SourceError: what is there is no regular file of the folder, or too large.
+        """
+        sidecar = file.with_suffix(suffix)
+        if not os.path.lexists(sidecar):
+            return None
+        if problem := why_not_read(sidecar, self.path):
+            raise SourceError(f"{sidecar.name}: {': '.join(filter(None, problem))}")
+        return sidecar
 
     @cached_property
     def _listed(self) -> dict[str, tuple[str, ...]]:
         file = self.path / CAPTIONS_FILE
         if not file.is_file():
             return {}
-        rows = csv.DictReader(_read_text(file).splitlines())
+        rows = csv.DictReader(_read_text(file, MAX_SIDECAR_BYTES * 1000).splitlines())
         if not {"file", "caption"} <= set(rows.fieldnames or ()):
             raise SourceError(f"{file} must start with the line file,caption")
         captions: defaultdict[str, list[str]] = defaultdict(list)
@@ -172,28 +174,68 @@ class FolderSource:
         return {name: tuple(texts) for name, texts in captions.items()}
 
 
-def _subject(caption: str) -> str:
-    """Return a caption as icon sets name their drawings: "A red fox" is ``red-fox``."""
-    without_article = re.sub(r"^(?:an?|the)\s+", "", caption.strip().lower())
-    return re.sub(r"[^\w]+", "-", without_article).strip("-")
-
-
-def _json_note(file: Path, listed: tuple[str, ...]) -> Note:
+def why_not_read(file: Path, folder: Path) -> tuple[str, str] | None:
+    """Return (reason, detail) when a file is not an ordinary readable one that lies in ``folder``; None if it is."""
+    path = file.relative_to(folder).as_posix()
+    if not path.isprintable():
+        return "unsafe file name", f"{shown(path)!r} holds signs that are no text"
+    if len(path) > MAX_PATH_CHARACTERS:
+        return "unsafe file name", f"{len(path):,} characters; at most {MAX_PATH_CHARACTERS} are taken"
     try:
-        values: dict[str, Any] = json.loads(_read_text(file))
-        captions = [values.get("caption") or "", *values.get("captions", []), *listed]
-    except (ValueError, AttributeError, TypeError) as error:
-        raise SourceError(f"{file} is not a JSON object with a caption: {error}") from None
-    rest = {name: values.get(name) for name in ("subject", "licence", "creator", "creator_url")}
-    if not all(isinstance(text, str | None) for text in [*captions, *rest.values()]):
-        raise SourceError(f"{file}: caption, subject, licence, creator and creator_url must be text")
-    return Note(captions=_cleaned(captions), **rest)
+        found = file.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            if not file.resolve(strict=True).is_relative_to(folder.resolve()):
+                return "not a regular file", "a link that leads out of the folder"
+            found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return "not a regular file", f"it is {_KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}"
+        os.close(os.open(file, os.O_RDONLY | os.O_NONBLOCK))
+    except (OSError, RuntimeError) as error:
+        return "unreadable file", getattr(error, "strerror", None) or "a link that leads to itself"
+    return None
 
 
-def _cleaned(captions: list[str]) -> tuple[str, ...]:
-    whole = (caption.encode("utf-8", "replace").decode() for caption in captions)
-    cut = (" ".join(caption.split())[:MAX_CAPTION_CHARACTERS] for caption in whole)
-    return tuple(dict.fromkeys(filter(None, cut)))[:MAX_CAPTIONS]
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device"}
+_KINDS[stat.S_IFCHR] = "a device"
+
+
+def _offered(folder: Path) -> Iterator[Path]:
+    """Yield what has a picture's suffix, and links to folders and closed folders, whose pictures would be lost."""
+    closed: list[Path] = []
+    walk = os.walk(folder, onerror=lambda error: closed.append(Path(error.filename)))
+    for parent, folders, files in walk:
+        here = Path(parent)
+        yield from (here / name for name in folders if (here / name).is_symlink() or _is_picture(name))
+        yield from (here / name for name in files if _is_picture(name))
+    yield from closed
+
+
+def _is_picture(name: str) -> bool:
+    return Path(name).suffix.lower() in PICTURE_SUFFIXES
+
+
+def shown(name: str) -> str:
+    """Return a file's name as valid text, other bytes as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def day_of(file: Path) -> str:
+    """Return the day that a file was last written, as 2026-01-31."""
+    return datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat()
+
+
+def _pairs(note: Note) -> Iterator[tuple[str, str]]:
+    return zip(note.captions, note.caption_sources, strict=True)
+
+
+def _json_object(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(_read_text(file))
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{file.name} is not a JSON object with a caption: {error}") from None
+    if not isinstance(values, dict):
+        raise SourceError(f"{file.name} is not a JSON object with a caption")
+    return values
 
 
 def _licence_file(folder: Path) -> str | None:
@@ -208,8 +250,10 @@ def _licence_file(folder: Path) -> str | None:
     return None
 
 
-def _read_text(file: Path) -> str:
+def _read_text(file: Path, most_bytes: int = MAX_SIDECAR_BYTES) -> str:
+    if file.stat().st_size > most_bytes:
+        raise SourceError(f"{file.name} has over {most_bytes:,} bytes")
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise SourceError(f"{file} is not UTF-8 text: save it as UTF-8") from None
+        raise SourceError(f"{file.name} is not UTF-8 text: save it as UTF-8") from None
