@@ -1,4 +1,7 @@
-"""Which licences a dataset may hold. The admission rules are values, so that a refusal can say which one it met."""
+"""Which works a dataset may hold: by licence, and by lists of marks, revoked works and opt-outs.
+
+The admission rules are values, so that a refusal can say which one it met.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from omegaconf import OmegaConf
 
 from atelier import CONF_FOLDER
 from data.errors import PolicyError
+from data.lists import WorkList
 from data.record import Drawing, Refused
 
 
@@ -34,7 +38,7 @@ def _parse(expression: str) -> Any:
 
 
 class Policy:
-    """Admits a drawing if its SPDX expression can be met with the policy's licences and its set is no trademark.
+    """Admits a drawing if its SPDX expression can be met with the policy's licences and no list names it.
 
     ``A OR B`` needs one of them, ``A AND B`` both, ``A WITH exception`` the licence A.
 
@@ -42,14 +46,25 @@ class Policy:
         name: as in ``conf/policy/NAME.yaml``.
         licences: SPDX identifiers that may be used.
         protected: collections of marks, refused whatever their licence says.
+        revoked: works whose licence was withdrawn, as ``data.lists.WorkList`` reads them.
+        opted_out: works that their makers keep out of training, listed the same way.
 
     Raises:
-        PolicyError: a licence is no SPDX identifier, or there is none.
+        PolicyError: a licence is no SPDX identifier, or there is none; a list cannot be read.
     """
 
-    def __init__(self, *, name: str, licences: Sequence[str], protected: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        licences: Sequence[str],
+        protected: Sequence[str] = (),
+        revoked: Sequence[str] = (),
+        opted_out: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self.protected = frozenset(protected)
+        self.lists = {"revoked": WorkList(revoked), "opt-out listed": WorkList(opted_out)}
         if not licences:
             raise PolicyError(f"policy {name} allows no licence: list SPDX identifiers under 'licences'")
         try:
@@ -58,11 +73,19 @@ class Policy:
             raise PolicyError(f"policy {name}: not an SPDX licence identifier ({error})") from None
 
     def describe(self) -> dict[str, object]:
-        """Return the policy as plain values, for digests and records."""
-        return {"name": self.name, "licences": sorted(self.licences), "protected": sorted(self.protected)}
+        """Return the policy as plain values, for digests and records; lists by digest, where they name anything."""
+        described: dict[str, object] = {
+            "name": self.name,
+            "licences": sorted(self.licences),
+            "protected": sorted(self.protected),
+        }
+        return described | {reason: listed.sha256() for reason, listed in self.lists.items() if listed.entries}
 
     def refusal(self, drawing: Drawing) -> Refused | None:
         """Return why the drawing is turned away, or None if it is admitted."""
+        for reason, listed in self.lists.items():
+            if entry := listed.entry_for(drawing):
+                return _refused(drawing, reason, f"listed as {entry}")
         if drawing.collection in self.protected:
             return _refused(drawing, "trademark", f"collection {drawing.collection} holds protected marks")
         if not drawing.licence:

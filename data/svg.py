@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
+from data.svg_weight import local, too_heavy
+
 MAX_SVG_BYTES = 2_000_000
-MAX_ELEMENTS = 100_000
-MAX_DEPTH = 200
 
 _OPEN = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-_FORBIDDEN_TAGS = {"script", "foreignobject", "iframe", "object", "embed", "handler", "listener"}
+_FORBIDDEN_TAGS = frozenset(
+    ("script", "foreignobject", "iframe", "object", "embed", "handler", "listener", "audio", "video", "font-face")
+)
+_LINKS = ("href", "src", "base")
 _OUTSIDE_URL = re.compile(r"url\(\s*['\"]?\s*(?!#|['\"]?#)", re.IGNORECASE)
-_INSIDE_URL = re.compile(r"url\(\s*['\"]?#([^)'\"]+)", re.IGNORECASE)
-_IMPORT = re.compile(r"@import|expression\s*\(|javascript:", re.IGNORECASE)
-_DATA_PICTURE = re.compile(r"data:image/(?:png|jpeg|jpg|webp|gif);", re.IGNORECASE)
+_IMPORT = re.compile(r"@import|@font-face|image-set\s*\(|expression\s*\(|javascript:", re.IGNORECASE)
+_DATA_PICTURE = re.compile(r"data:image/(?:png|jpeg|jpg|webp);base64,", re.IGNORECASE)
 
 
 def icon_svg(icon: Mapping[str, Any], defaults: Mapping[str, Any]) -> bytes:
@@ -54,29 +57,54 @@ def _turned(icon: Mapping[str, Any], left: float, top: float, width: float, heig
 
 
 def svg_danger(document: bytes) -> str | None:
-    """Return why an SVG document must not be drawn, or None: it is broken, active, reaches outside, or explodes."""
+    """Return why an SVG document must not be drawn, or None."""
+    parsed = safe_svg(document)
+    return parsed if isinstance(parsed, str) else None
+
+
+def safe_svg(document: bytes) -> tuple[str, ElementTree.Element] | str:
+    """Return an SVG document's text and tree, or why it must not be drawn.
+
+    It must not if it is broken, active, reaches outside itself, or explodes. The text is UTF-8 whatever the document
+    declares, so that every reader after this one sees the same.
+    """
     if len(document) > MAX_SVG_BYTES:
         return f"SVG of {len(document):,} bytes; at most {MAX_SVG_BYTES:,} are read"
     if re.search(rb"<!(?:DOCTYPE|ENTITY)|<\?xml-stylesheet", document, re.IGNORECASE) or b"\x00" in document:
         return "SVG declares a document type, entities or an outside style sheet"
     try:
-        root = ElementTree.fromstring(document)
+        text = document.decode("utf-8-sig")
+        root = ElementTree.fromstring(text)
+    except UnicodeDecodeError:
+        return "SVG is not UTF-8 text"
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         return f"SVG is not well-formed ({error})"
-    if _local(root.tag) != "svg":
-        return f"not an SVG document but <{_local(root.tag)}>"
-    return _dangerous_element(root) or _explosion(root)
+    if local(root.tag) != "svg":
+        return f"not an SVG document but <{local(root.tag)[:40]}>"
+    return _dangerous_element(root) or too_heavy(root) or (text, root)
+
+
+def embedded_pictures(root: ElementTree.Element) -> Iterator[bytes]:
+    """Yield the picture files inside a safe document.
+
+    Raises:
+        ValueError: one is not in base 64.
+    """
+    for element in root.iter():
+        for name, value in element.attrib.items():
+            if local(name) in _LINKS and (found := _DATA_PICTURE.match(value.strip())):
+                yield b64decode("".join(value.strip()[found.end() :].split()), validate=True)
 
 
 def _dangerous_element(root: ElementTree.Element) -> str | None:
     for element in root.iter():
-        tag = _local(element.tag)
+        tag = local(element.tag)
         if tag in _FORBIDDEN_TAGS:
             return f"SVG holds active content <{tag}>"
         if tag == "style" and (outside := _outside_style("".join(element.itertext()))):
             return outside
         for name, value in element.attrib.items():
-            if danger := _dangerous_attribute(_local(name), value.strip()):
+            if danger := _dangerous_attribute(local(name), value.strip()):
                 return danger
     return None
 
@@ -84,7 +112,7 @@ def _dangerous_element(root: ElementTree.Element) -> str | None:
 def _dangerous_attribute(name: str, value: str) -> str | None:
     if name.startswith("on"):
         return f"SVG holds active content ({name}=)"
-    if name in ("href", "src", "base") and value and not value.startswith("#") and not _DATA_PICTURE.match(value):
+    if name in _LINKS and value and not value.startswith("#") and not _DATA_PICTURE.match(value):
         return f"SVG refers outside itself ({value[:40]!r})"
     return _outside_style(value)
 
@@ -93,41 +121,3 @@ def _outside_style(text: str) -> str | None:
     if "\\" in text or _OUTSIDE_URL.search(text) or _IMPORT.search(text):
         return f"SVG style refers outside itself ({text.strip()[:40]!r})"
     return None
-
-
-def _explosion(root: ElementTree.Element) -> str | None:
-    """Return a reason when nesting or references would make too many elements; cycles count as too many.
-
-    Every reference counts as a copy of what it refers to: a <use>, and a pattern, mask or clip by url(#id).
-    """
-    by_id = {element.get("id"): element for element in root.iter() if element.get("id")}
-    weights: dict[int, int] = {}
-
-    def weight(element: ElementTree.Element, depth: int) -> int:
-        if depth > MAX_DEPTH:
-            return MAX_ELEMENTS + 1
-        known = weights.get(id(element))
-        if known is not None:
-            return known
-        weights[id(element)] = MAX_ELEMENTS + 1  # stands while its own tree is counted, so that a cycle meets it
-        total = 1 + sum(weight(child, depth + 1) for child in element)
-        for target in filter(None, map(by_id.get, _referred(element))):
-            total += weight(target, depth + 1)
-        weights[id(element)] = min(total, MAX_ELEMENTS + 1)
-        return weights[id(element)]
-
-    if weight(root, 0) > MAX_ELEMENTS:
-        return f"SVG nests deeper than {MAX_DEPTH} or draws more than {MAX_ELEMENTS:,} elements"
-    return None
-
-
-def _referred(element: ElementTree.Element) -> Iterator[str]:
-    for name, value in element.attrib.items():
-        if _local(name) == "href" and value.strip().startswith("#"):
-            yield value.strip()[1:]
-        elif "url(" in value:
-            yield from _INSIDE_URL.findall(value)
-
-
-def _local(name: Any) -> str:
-    return str(name).rsplit("}", 1)[-1].lower()

@@ -51,7 +51,7 @@ REFUSED = {
     "truncated": (picture()[:900], "broken picture"),
     "not a picture": (b"hello, world", "broken picture"),
     "empty file": (b"", "broken picture"),
-    "another format": (picture(kind="GIF"), "broken picture"),
+    "another format": (picture(kind="GIF"), "unsupported format"),
     "small": (picture(31, 200), "picture too small"),
     "animated": (frames(), "animated picture"),
     "bomb": (picture(8000, 8000, compress_level=1), "picture too large"),
