@@ -56,6 +56,13 @@ VERBS = {
         positional="dir",
         text_keys=("dir",),
     ),
+    "captions": Verb(
+        "data.recaption",
+        "dir=DIR out=captions.csv | dir=DIR from=captions.csv out=NEW",
+        "export a dataset's captions as a table to edit, and import it again",
+        positional="dir",
+        text_keys=("dir", "out", "from", "sheet"),
+    ),
     "train": Verb("training.train", "experiment=NAME [overrides]", "train the multi-task backbone"),
     "onboard": Verb(
         "training.onboard",
@@ -95,6 +102,13 @@ VERBS = {
         positional="model",
         text_keys=("model",),
     ),
+    "revoke": Verb(
+        "training.revoke",
+        "ID|SOURCE --reason TEXT [undo=true]",
+        "keep a work out of all training from now on, and list what saw it",
+        positional="what",
+        text_keys=("what", "reason", "who"),
+    ),
     "demo": Verb("training.demo", "", "the whole way on the shipped drawings, as make demo runs it"),
 }
 
@@ -112,10 +126,13 @@ def usage() -> str:
 
 
 def hydra_arguments(verb: Verb, arguments: list[str]) -> list[str]:
-    """Turn what a person typed into Hydra overrides: bare words get their key, free text its quotes."""
+    """Turn what a person typed into Hydra overrides: bare words get their key, free text its quotes.
+
+    A text may be written ``--key TEXT`` as well.
+    """
     multirun = any(argument in ("--multirun", "-m") for argument in arguments)
     overrides = []
-    for argument in arguments:
+    for argument in _without_dashes(verb, arguments):
         bare = "=" not in argument and not argument.startswith("-")
         if bare and verb.positional:
             argument = f"{verb.positional}={argument}"  # noqa: PLW2901
@@ -124,6 +141,21 @@ def hydra_arguments(verb: Verb, arguments: list[str]) -> list[str]:
         key = argument.split("=", 1)[0]
         overrides.append(_quoted(argument) if key in verb.text_keys and not multirun else argument)
     return overrides
+
+
+def _without_dashes(verb: Verb, arguments: list[str]) -> list[str]:
+    """Write ``--key TEXT`` and ``--key=TEXT`` as ``key=TEXT`` where the verb takes such a text."""
+    waiting, plain = list(arguments), []
+    while waiting:
+        argument = waiting.pop(0)
+        name, equals, _ = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or name not in verb.text_keys:
+            plain.append(argument)
+        elif equals or not waiting:
+            plain.append(argument[2:] if equals else f"{name}=")
+        else:
+            plain.append(f"{name}={waiting.pop(0)}")
+    return plain
 
 
 def _quoted(argument: str) -> str:
@@ -157,8 +189,9 @@ def main(arguments: list[str] | None = None) -> None:
         entry_point = importlib.import_module(verb.module).main
         _tell_failures_once()
         entry_point()
-    except KeyboardInterrupt:
-        print(f"\natelier {name}: interrupted; run the same command again to go on", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        kept = f" ({stop})" if str(stop) else ""
+        print(f"\natelier {name}: interrupted{kept}; run the same command again to go on", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         message = _mistake(error, name)

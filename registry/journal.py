@@ -9,9 +9,12 @@ missed as well. The head is written after its line; when it is one line behind, 
 from __future__ import annotations
 
 import base64
+import datetime
+import getpass
 import hashlib
 import json
 import os
+import socket
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -179,3 +182,17 @@ class Journal:
 def _canonical(content: Line) -> bytes:
     """Return JSON in the one form that is signed: sorted keys, no spaces, UTF-8."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def signed_by(who: str | None) -> Line:
+    """Return the fields ``time`` and ``who`` of a line of a journal that is written now."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    return {"time": now, "who": who or _whoever_runs_this()}
+
+
+def _whoever_runs_this() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        user = f"uid{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import getpass
-import os
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -19,7 +16,7 @@ from registry.errors import RegistryError
 from registry.figures import Evaluation
 from registry.files import hold_lock
 from registry.gates import Gate, load_gate, run_gate
-from registry.journal import Line
+from registry.journal import Line, signed_by
 from registry.resolve import ResolvedModel, resolve_model
 from registry.revocations import revocation_lines, sightings
 from registry.settings import RegistrySettings
@@ -210,8 +207,7 @@ def _entry(
     why: str,
 ) -> Line:
     return {
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        "who": who or _whoever_runs_this(),
+        **signed_by(who),
         "action": action,
         "model": name,
         "alias": alias,
@@ -252,11 +248,3 @@ def _move(line: Line) -> Move:
 
 def _day(move: Move) -> datetime.date:
     return datetime.datetime.fromisoformat(move.time).astimezone(datetime.UTC).date()
-
-
-def _whoever_runs_this() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
-        user = f"uid{os.getuid()}"
-    return f"{user}@{socket.gethostname()}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from registry.artifacts import Card
 from registry.files import hold_lock
-from registry.journal import Line
+from registry.journal import Line, signed_by
 from registry.resolve import ResolvedModel
 from registry.settings import RegistrySettings
 
@@ -55,8 +55,8 @@ def revocation_lines(registry: RegistrySettings) -> list[Line]:
         return ledger.read()
 
 
-def write_revocation(registry: RegistrySettings, entry: Line) -> Line:
-    """Sign and append one line. It is in force as soon as it is declared, before it is written.
+def write_revocation(registry: RegistrySettings, entry: Line, *, who: str | None = None) -> Line:
+    """Sign and append one line, with the time and who it is. It is in force as soon as it is declared.
 
     Raises:
         JournalError: the lines so far do not verify.
@@ -64,8 +64,9 @@ def write_revocation(registry: RegistrySettings, entry: Line) -> Line:
     ledger = registry.revoked
     with hold_lock(ledger.lock_path):
         _finish(registry)
-        ledger.declare(entry)
-        line = ledger.append(entry)
+        dated = signed_by(who) | entry
+        ledger.declare(dated)
+        line = ledger.append(dated)
         ledger.withdraw()
     return line
 

@@ -22,10 +22,12 @@ SEEN_FILE = "seen.json"
 class RunLists:
     """The lists given to one run: ``[{"through": lines of the list, "position": first place it holds for}, …]``."""
 
-    def __init__(self, folder: Path, dataset: Dataset, *, recipe: str, seed: int) -> None:
-        """``recipe`` names how the order follows from the dataset: one of ``training.exposure.RECIPES``."""
+    def __init__(self, folder: Path, dataset: Dataset, **recipe: Any) -> None:
+        """``recipe`` is how the order follows from the dataset: its name, one of ``training.exposure.RECIPES``, and
+        the values that it takes.
+        """
         self.file = folder / SEEN_FILE
-        self.dataset, self.recipe, self.seed = dataset, recipe, seed
+        self.dataset, self.recipe = dataset, recipe
         resumes = (folder / "checkpoints").is_dir() and self.file.is_file()
         self.lists: list[dict[str, int]] = read_seen(self.file)["order"]["lists"] if resumes else []
 
@@ -47,17 +49,22 @@ class RunLists:
         if not kept or kept[-1]["through"] != revocations.through:
             kept.append({"through": revocations.through, "position": position})
         self.lists = kept
-        said = {"dataset": self._dataset(), "order": self.order()}
-        replace_file(self.file, json.dumps(said, indent=1).encode() + b"\n")
+        self._write(self.order())
+
+    def end(self, pictures: int) -> dict[str, Any]:
+        """Remember that the run drew ``pictures``, and return what its card says of the order."""
+        self._write(self.order(pictures))
+        return self.order(pictures)
 
     def order(self, pictures: int | None = None) -> dict[str, Any]:
         """Return what a card says of the order; ``pictures`` are those that the run drew from it."""
-        said = {"recipe": self.recipe, "seed": self.seed, "lists": self.lists}
+        said = {**self.recipe, "lists": self.lists}
         return said if pictures is None else said | {"pictures": pictures}
 
-    def _dataset(self) -> dict[str, str]:
-        card = self.dataset.card
-        return {"name": card.name, "version": card.version, "folder": str(self.dataset.folder)}
+    def _write(self, order: dict[str, Any]) -> None:
+        card, folder = self.dataset.card, str(self.dataset.folder)
+        said = {"dataset": {"name": card.name, "version": card.version, "folder": folder}, "order": order}
+        replace_file(self.file, json.dumps(said, indent=1).encode() + b"\n")
 
 
 def read_seen(file: Path) -> dict[str, Any]:
