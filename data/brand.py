@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from data.build import BuildSettings, Progress, admit, build_dataset, finished, inputs_sha256
+from data.build import BuildSettings, Progress, build_dataset, finished, inputs_sha256
 from data.dataset import CARD_FILE, Dataset, open_dataset
+from data.draw import refused
 from data.errors import SourceError
 from data.pictures import FolderSource
 from data.policy import Policy, load_policy
-from data.record import Refused
+from data.record import Drawing, Refused
 from data.render import Unusable, render
 
+PICTURE_PX = 128
 LISTED_FILES, LISTED_CAUSES = 8, 3
 
 
@@ -42,7 +44,7 @@ def brand_dataset(
         rules.check_licences(dataset.card.licences, str(images))
         return dataset
     source = FolderSource(images, licence=licence, collection=name, creator=creator)
-    settings = BuildSettings(name=source.collection)
+    settings = BuildSettings(name=source.collection, picture_px=PICTURE_PX)
     if (existing := finished(out, inputs_sha256(source, rules, settings), replace=True)) is not None:
         return existing
     _refuse_unusable(source, rules)
@@ -51,24 +53,27 @@ def brand_dataset(
 
 def _refuse_unusable(source: FolderSource, policy: Policy) -> None:
     """Refuse a folder in which any picture cannot be used; names the first few by what is wrong."""
-    drawings, refused = admit(source.drawings(), policy)
-    picture_px = BuildSettings(name=source.collection).picture_px
-    for drawing in drawings:
-        drawn = render(drawing.content, monochrome=False, picture_px=picture_px)
-        if isinstance(drawn, Unusable):
-            detail = drawn.detail or drawn.reason
-            refused.append(Refused(key=drawing.key, collection=drawing.collection, reason=drawn.reason, detail=detail))
-    if refused:
-        raise SourceError(_told(source, refused))
+    unusable = [why for item in source.drawings() if (why := _refusal(item, policy)) is not None]
+    if unusable:
+        raise SourceError(_told(source, unusable))
 
 
-def _told(source: FolderSource, refused: list[Refused]) -> str:
+def _refusal(item: Drawing | Refused, policy: Policy) -> Refused | None:
+    if isinstance(item, Refused):
+        return item
+    if (verdict := policy.refusal(item)) is not None:
+        return verdict
+    outcome = render(item.content, monochrome=False, picture_px=PICTURE_PX)
+    return refused(item, outcome) if isinstance(outcome, Unusable) else None
+
+
+def _told(source: FolderSource, unusable: list[Refused]) -> str:
     names = {source.key(file): file.relative_to(source.path).as_posix() for file in source.files}
     files: defaultdict[str, list[str]] = defaultdict(list)
-    for item in refused:
-        files[f"{item.reason} ({item.detail})"].append(names[item.key])
+    for item in unusable:
+        files[f"{item.reason} ({item.detail})" if item.detail else item.reason].append(names[item.key])
     causes = [f"{_listed(names)}: {cause}" for cause, names in files.items()]
-    return f"{len(refused)} pictures in {source.path} cannot be used: {'; '.join(causes[:LISTED_CAUSES])}"
+    return f"{len(unusable)} pictures in {source.path} cannot be used: {'; '.join(causes[:LISTED_CAUSES])}"
 
 
 def _listed(names: list[str]) -> str:

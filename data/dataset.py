@@ -45,6 +45,7 @@ class DatasetCard:
     sources: list[Origin]
     inputs_sha256: str = ""
     index_sha256: str = ""
+    near_copies: int = 0  # pairs in training that are listed in near_copies.jsonl, both kept
     format: str = field(default="atelier-dataset-2")
 
     def to_json(self) -> str:
@@ -138,23 +139,6 @@ class Dataset:
     def revoked(self) -> NDArray[np.bool_]:
         """Which rows [R] nobody may learn from any more, as the list stood when the dataset was opened."""
         return self.revocations.rows(self.index, version=self.card.version, records=self.each_record)
-
-    def refuse_if_revoked(self, rows: NDArray[np.int64]) -> None:
-        """Look at the list again, at the price of a ``stat``; call it before each batch of a long run.
-
-        Raises:
-            DatasetError: one of the rows was revoked since.
-        """
-        if not self.revocations.changed():
-            return
-        self.revocations = self.revocations.refreshed()
-        self.__dict__.pop("revoked", None)
-        lost = np.intersect1d(np.flatnonzero(self.revoked), rows)
-        if len(lost):
-            raise DatasetError(
-                f"{len(lost):,} samples of this run were revoked while it ran, {self.index[int(lost[0])].key} for one: "
-                "start it again from its last checkpoint, and it goes on without them"
-            )
 
     def span(self, row: int) -> bytes:
         """Return a row's span of its shard: its record and picture as ``data.shards.unpack_sample`` takes them."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import hydra
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from atelier import CONF_FOLDER
-from data.build import BuildSettings, Pictures, build_dataset
+from data.build import BuildSettings, Rules, build_dataset
 from data.dataset import CARD_FILE
 from data.settings import made, require
 from data.tables import summary
@@ -44,15 +46,25 @@ def ingest(config: DictConfig) -> None:
         picture_px=config.picture_px,
         samples_per_shard=config.samples_per_shard,
         workers=config.workers,
+        part_drawings=config.part_drawings,
     )
-    dataset = build_dataset(made(config.source), made(config.policy), out, settings, progress=progress_bar)
+    dataset = build_dataset(
+        made(config.source),
+        made(config.policy),
+        out,
+        settings,
+        rules=Rules(checks=made(config.checks), duplicates=made(config.duplicates)),
+        engine=made(config.engine),
+        replace=config.replace,
+        progress=progress_bar,
+    )
     print(summary(dataset.card))
     print(f"{out} was already finished from the same inputs" if existed else f"written to {out}")
 
 
-def progress_bar(pictures: Pictures, total: int) -> Pictures:
-    """Show how many pictures are drawn, the rate and the remaining time."""
-    bar: Pictures = tqdm(pictures, total=total, desc="drawing", unit=" pictures", mininterval=1.0, file=sys.stderr)
+def progress_bar(items: Iterable[Any], total: int | None) -> Iterable[Any]:
+    """Show how many drawings are done, the rate and the remaining time."""
+    bar: Iterable[Any] = tqdm(items, total=total, desc="drawing", unit=" pictures", mininterval=1.0, file=sys.stderr)
     return bar
 
 

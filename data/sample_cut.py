@@ -24,10 +24,11 @@ from data.dataset import Dataset, open_dataset
 from data.errors import DatasetError
 from data.iconify import IconifySource
 from data.ingest import progress_bar
+from data.partial import WHOLE, partial_folder
 from data.record import Record
 from data.settings import made
 from data.tables import summary
-from data.writer import DatasetWriter, Provenance, partial_folder
+from data.writer import DatasetWriter, Provenance
 
 # Beyond this many sets a subject counts as recurring enough, and chance decides.
 RECURRING_SETS = 5
@@ -58,8 +59,8 @@ def cut(source: Dataset, rows: Iterable[int], out: Path) -> Dataset:
     """Write some rows of a dataset as a dataset of its own at ``out``, in order of row, replacing what is there."""
     card, chosen = source.card, sorted(rows)
     inputs = hashlib.sha256(f"{card.version} {chosen}".encode()).hexdigest()
-    with partial_folder(out, replace=True) as folder:
-        writer = DatasetWriter(folder)
+    with partial_folder(out, inputs, replace=True) as folder:
+        writer = DatasetWriter(folder / WHOLE, origins=card.sources)
         for row in chosen:
             writer.add(source.records[row], source.picture_bytes(row))
         writer.finish(
@@ -68,7 +69,6 @@ def cut(source: Dataset, rows: Iterable[int], out: Path) -> Dataset:
                 policy=card.policy,
                 picture_px=card.picture_px,
                 origins=card.sources,
-                refused=[],
                 inputs_sha256=inputs,
             )
         )

@@ -36,7 +36,7 @@ def make_dataset() -> MakeDataset:
             content = _shape(seed * 10_000 + number)
             writer.add(_record(folder.name, number, splits[number % len(splits)], content), content)
         provenance = Provenance(
-            name=folder.name, policy="commercial", picture_px=128, origins=(), refused=(), inputs_sha256=""
+            name=folder.name, policy="commercial", picture_px=128, origins=(), inputs_sha256=""
         )
         writer.finish(provenance)
         return folder
