@@ -48,7 +48,7 @@ def train_adapter(
     network.requires_grad_(False)
     start_style(network)
     branded = attach_adapter(network, rank=config.rank, alpha=config.alpha)
-    lists = RunLists(folder, dataset, recipe="all-1", seed=config.seed)
+    lists = RunLists(folder, dataset, recipe="all", seed=config.seed)
     rows = lists.at_start().rows()
     average: ExponentialAverage = instantiate(config.average)
     trainer = make_trainer(config, folder, average)
@@ -67,7 +67,7 @@ def train_adapter(
     fit(trainer, module, RowLoaders(order, batch_pictures=config.batch_pictures), folder)
     average.wear(branded)
     seen = trainer.global_step * config.batch_pictures * trainer.world_size
-    return branded, seen, lists.end(seen)
+    return branded, seen, lists.end(places, seen)
 
 
 def start_style(network: MultiTaskTransformer) -> None:

@@ -46,10 +46,8 @@ def exposure(card: Card, entry: Card, dataset: Dataset, rows: Sequence[int]) -> 
             can be retraced.
         dataset: that version, with the list of revocations as it is now.
     """
-    order = entry.get("order") or {}
-    if order.get("recipe") in RECIPES and order.get("lists") and "pictures" in order:
-        return counted(order, dataset, rows)
-    return expected(card, entry, dataset, rows)
+    retraced = counted(entry.get("order") or {}, dataset, rows)
+    return expected(card, entry, dataset, rows) if retraced is None else retraced
 
 
 def expected(card: Card, entry: Card, dataset: Dataset, rows: Sequence[int]) -> Exposure:
@@ -57,20 +55,27 @@ def expected(card: Card, entry: Card, dataset: Dataset, rows: Sequence[int]) -> 
     shown = int(entry.get("exposure_pictures") or (card.get("run") or {}).get("images_seen") or 0)
     everything = Dataset(dataset.folder, dataset.card, dataset.index, Revocations([]))
     share = ((card.get("config") or {}).get("dataset") or {}).get("colour_share", DEFAULT_COLOUR_SHARE)
-    recipe = RECIPES["balanced-1" if card.get("kind") == "backbone" else "all-1"]
+    recipe = RECIPES["balanced" if card.get("kind") == "backbone" else "all"]
     learnt, places = recipe({"colour_share": share}, everything)
     weights = np.bincount(learnt[places], minlength=len(dataset))
     part = weights[np.asarray(rows, dtype=np.int64)].sum() / max(1, weights.sum())
     return Exposure(times=float(shown * part), is_exact=part == 0)
 
 
-def counted(order: Card, dataset: Dataset, rows: Sequence[int]) -> Exposure:
-    """Retrace the order list by list: each holds from its position to that of the next."""
+def counted(order: Card, dataset: Dataset, rows: Sequence[int]) -> Exposure | None:
+    """Retrace an order list by list: each holds from its position to that of the next.
+
+    None where that gives another order than the run's, by its digest, or the run has not ended.
+    """
+    if order.get("recipe") not in RECIPES or not order.get("lists") or "pictures" not in order:
+        return None
     lists, end = order["lists"], int(order["pictures"])
     began = dataset.revocations.until(int(lists[0]["through"]))
     start = Dataset(dataset.folder, dataset.card, dataset.index, began)
     learnt, places = RECIPES[order["recipe"]](order, start)
-    drawn = SampleOrder(places.tolist(), seed=int(order["seed"]))
+    drawn = SampleOrder(places, seed=int(order["seed"]))
+    if drawn.digest() != order.get("sha256"):
+        return None
     wanted = np.zeros(len(dataset), dtype=np.bool_)
     wanted[np.asarray(rows, dtype=np.int64)] = True
     times, bounds = 0, [*(int(one["position"]) for one in lists[1:]), end]
@@ -84,12 +89,19 @@ def counted(order: Card, dataset: Dataset, rows: Sequence[int]) -> Exposure:
 
 def _shown(order: SampleOrder, begin: int, end: int, wanted: Mask, revoked: Mask) -> int:
     """Count the positions from ``begin`` to ``end`` that gave a wanted place, bool [P]."""
+    if not revoked.any():
+        return _shown_before(order, end, wanted) - _shown_before(order, begin, wanted)
     times = 0
     for position in range(begin, end, POSITIONS_AT_ONCE):
-        count = min(POSITIONS_AT_ONCE, end - position)
-        places = unrevoked(order, position, count, revoked) if revoked.any() else order.at(position, count)
+        places = unrevoked(order, position, min(POSITIONS_AT_ONCE, end - position), revoked)
         times += int(wanted[places].sum())
     return times
+
+
+def _shown_before(order: SampleOrder, position: int, wanted: Mask) -> int:
+    """Count the same from the start: whole epochs show every place that they hold."""
+    epochs, rest = divmod(position, len(order.rows))
+    return epochs * int(wanted[order.rows].sum()) + int(wanted[order.at(position - rest, rest)].sum())
 
 
 def _revoked(dataset: Dataset, through: int) -> Mask:
@@ -112,9 +124,8 @@ def _all_places(order: Card, dataset: Dataset) -> tuple[NDArray[np.int64], NDArr
     return rows, np.arange(len(rows))
 
 
-# How an order follows from a dataset: the row of each place, and the places of an epoch. A card names its recipe for
-# good: an order that is made in another way takes another name.
+# How an order follows from a dataset: the row of each place, and the places of an epoch.
 RECIPES: Mapping[str, Callable[[Card, Dataset], tuple[NDArray[np.int64], NDArray[np.int64]]]] = {
-    "balanced-1": _balanced_places,
-    "all-1": _all_places,
+    "balanced": _balanced_places,
+    "all": _all_places,
 }

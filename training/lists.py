@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data.dataset import Dataset
+from data.order import SampleOrder
 from data.revocations import Revocations
 from registry.files import replace_file
 from training.errors import TrainingError
@@ -49,17 +50,13 @@ class RunLists:
         if not kept or kept[-1]["through"] != revocations.through:
             kept.append({"through": revocations.through, "position": position})
         self.lists = kept
-        self._write(self.order())
+        self._write({**self.recipe, "lists": self.lists})
 
-    def end(self, pictures: int) -> dict[str, Any]:
-        """Remember that the run drew ``pictures``, and return what its card says of the order."""
-        self._write(self.order(pictures))
-        return self.order(pictures)
-
-    def order(self, pictures: int | None = None) -> dict[str, Any]:
-        """Return what a card says of the order; ``pictures`` are those that the run drew from it."""
-        said = {**self.recipe, "lists": self.lists}
-        return said if pictures is None else said | {"pictures": pictures}
+    def end(self, order: SampleOrder, pictures: int) -> dict[str, Any]:
+        """Remember that the run drew ``pictures`` from ``order``, and return what its card says of it."""
+        said = {**self.recipe, "lists": self.lists, "sha256": order.digest(), "pictures": pictures}
+        self._write(said)
+        return said
 
     def _write(self, order: dict[str, Any]) -> None:
         card, folder = self.dataset.card, str(self.dataset.folder)

@@ -148,7 +148,7 @@ def seen_runs(roots: Sequence[Path], held: Mapping[str, Holding]) -> list[SeenRu
         holding = held.get(said["dataset"]["version"])
         if holding is None:
             continue
-        shown = counted(said["order"], holding.dataset, holding.rows) if "pictures" in said["order"] else None
+        shown = counted(said["order"], holding.dataset, holding.rows)
         if shown is None or shown.times:
             runs.append(SeenRun(folder=file.parent, dataset=str(said["dataset"]["name"]), exposure=shown))
     return runs

@@ -53,7 +53,7 @@ def train(config: DictConfig) -> Path:
     styles = tuple(sorted({record.style for record in dataset.records}))
     network = new_network(config.backbone, styles)
     folder = Path(config.out)
-    lists = RunLists(folder, dataset, recipe="balanced-1", seed=config.seed, colour_share=config.dataset.colour_share)
+    lists = RunLists(folder, dataset, recipe="balanced", seed=config.seed, colour_share=config.dataset.colour_share)
     train_rows, heldout_rows = lists.at_start().rows(split="train"), heldout(dataset)
     earlier_pictures = start_from(network, Path(config.initial)) if config.initial else 0
     average: ExponentialAverage = instantiate(config.average)
@@ -79,7 +79,7 @@ def train(config: DictConfig) -> Path:
     if trainer.is_global_zero:
         drawn = trainer.global_step * config.dataset.batch_pictures * trainer.world_size
         seen = drawn + earlier_pictures
-        entry = dataset_entry(dataset, len(train_rows), seen, lists.end(drawn))
+        entry = dataset_entry(dataset, len(train_rows), seen, lists.end(order, drawn))
         card = backbone_card(config, entry, seen, time.monotonic() - begin, trainer)
         with average.worn_by(network):
             export_backbone(network, folder / "backbone", card, attribution(dataset))
