@@ -126,7 +126,9 @@ class ShardReader:
     def read(self, shard: int, offset: int, length: int) -> bytes:
         """Return a span; one cut short by a damaged index or shard is returned as short as it is."""
         try:
-            return os.pread(self._open(shard).number, length, offset)
+            # Held while it is read: another thread that opened the same shard may have taken its place in the cache.
+            opened = self._open(shard)
+            return os.pread(opened.number, length, offset)
         except (OSError, OverflowError, ValueError) as error:
             raise DatasetError(f"{self._files[shard]} cannot be read at {offset:,}: {error}") from None
 
