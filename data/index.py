@@ -9,6 +9,7 @@ Legend: R rows.
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -133,9 +134,14 @@ class IndexWriter:
 class Index:
     """The rows of a dataset. ``more`` gives the whole table where the one at hand lacks columns."""
 
-    def __init__(self, table: Any, more: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self, table: Any, more: Callable[[], Any] | None = None, mapped: mmap.mmap | None = None, name: str = "index"
+    ) -> None:
+        """``mapped``: what the table's columns are views of; ``name`` is said in errors."""
         self._table = table
         self._more = more
+        self._mapped = mapped
+        self._name = name
         self._kept: dict[str, NDArray[Any]] = {}
 
     def __len__(self) -> int:
@@ -151,16 +157,24 @@ class Index:
             yield from self._lines(begin, ROWS_PER_BATCH)
 
     def column(self, name: str) -> NDArray[Any]:
-        """Return a column [R]; words as their numbers (see ``words``), digests as [R,32] bytes."""
+        """Return a column [R]; words as their numbers (see ``words``), digests as [R,32] bytes.
+
+        Raises:
+            DatasetError: it holds the number of a word that there is not.
+        """
         if name not in self._kept:
-            self._kept[name] = np.ascontiguousarray(_array(self._chunks(name)))
-            self._kept[name].flags.writeable = False
+            column = np.array(_array(self._chunks(name)))
+            if name in WORDS and len(column) and not 0 <= column.min() <= column.max() < len(self.words(name)):
+                raise DatasetError(f"{self._name} is broken (a {name} that it does not list): copy it again")
+            column.flags.writeable = False
+            self._kept[name] = column
+            self._let_go()
         return self._kept[name]
 
     def words(self, name: str) -> list[str]:
         """Return the words that the numbers of ``column(name)`` stand for."""
         chunks = self._chunks(name).chunks
-        return list(chunks[-1].dictionary.to_pylist()) if chunks else []
+        return self._read(lambda: list(chunks[-1].dictionary.to_pylist())) if chunks else []
 
     def equals(self, name: str, word: str) -> NDArray[np.bool_]:
         """Return which rows [R] hold a word in a column of words."""
@@ -170,8 +184,14 @@ class Index:
         return np.asarray(self.column(name) == words.index(word))
 
     def keys(self) -> Any:
-        """Return the keys as an Arrow chunked array; ten million Python strings would fill a gigabyte."""
-        return self._chunks("key")
+        """Return the keys as an Arrow chunked array; ten million Python strings would fill a gigabyte.
+
+        Raises:
+            DatasetError: a key is no text.
+        """
+        keys = self._chunks("key")
+        self._read(lambda: keys.validate(full=True))
+        return keys
 
     def _chunks(self, name: str) -> Any:
         return self._whole(name).column(name)
@@ -183,31 +203,43 @@ class Index:
 
     def _lines(self, begin: int, count: int) -> Iterator[IndexLine]:
         part = self._whole("style").slice(begin, count)
-        try:
-            columns = [part.column(field.name).to_pylist() for field in fields(IndexLine)]
-        except UnicodeDecodeError as error:
-            raise DatasetError(f"index rows from {begin:,} on hold what is no text ({error}): copy it again") from None
+        names = [field.name for field in fields(IndexLine)]
+        columns = self._read(lambda: _checked_lists(part, names))
         for values in zip(*columns, strict=True):
-            named = dict(zip((field.name for field in fields(IndexLine)), values, strict=True))
+            named = dict(zip(names, values, strict=True))
             yield IndexLine(**named | {name: named[name].hex() for name in DIGESTS})
+        self._let_go()
+
+    def _read(self, reading: Callable[[], Any]) -> Any:
+        try:
+            return reading()
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise DatasetError(f"{self._name} is broken ({_first_line(error)}): copy it again") from None
+
+    def _let_go(self) -> None:
+        """Give pages back that were read; the next reader finds them in the system's cache."""
+        if self._mapped is not None:
+            self._mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def open_index(file: Path) -> Index:
-    """Map an index into memory and check its form, not its content.
+    """Map an index into memory and check its form; its content is checked as far as it is read.
 
     Raises:
         DatasetError: it is no index, or its bytes are not whole.
     """
     try:
-        table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+        with file.open("rb") as content:
+            mapped = mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ)
+        table = pa.ipc.open_file(pa.py_buffer(mapped)).read_all()
         if table.schema.remove_metadata() != SCHEMA:
             raise DatasetError(f"{file} has other columns than an index has: make the dataset again")
-        for batch in table.to_batches():
-            _check(batch)
-        return Index(table.unify_dictionaries())
+        table.validate()
+        if any(column.null_count for column in table.columns):
+            raise ValueError("values are missing")
+        return Index(table.unify_dictionaries(), mapped=mapped, name=str(file))
     except (pa.ArrowException, OSError, ValueError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DatasetError(f"{file} is broken ({first}): copy it again") from None
+        raise DatasetError(f"{file} is broken ({_first_line(error)}): copy it again") from None
 
 
 def index_table(lines: Iterator[IndexLine]) -> Any:
@@ -246,12 +278,11 @@ def _bytes(chunk: Any) -> NDArray[np.uint8]:
     return content[chunk.offset * wide : (chunk.offset + len(chunk)) * wide].reshape(-1, wide)
 
 
-def _check(batch: Any) -> None:
-    """Refuse what could lead a reader out of the file: numbers of words, offsets of keys, missing values."""
-    for name in ("key", *WORDS):
-        array = batch.column(name)
-        # As bytes a key's offsets are checked alone; as text every key would be read.
-        (array.view(pa.binary()) if name == "key" else array).validate(full=True)
-    batch.validate()
-    if any(column.null_count for column in batch.columns):
-        raise ValueError("values are missing")
+def _checked_lists(part: Any, names: list[str]) -> list[list[Any]]:
+    """Return columns as lists, but first refuse what could lead a reader out of the file."""
+    part.validate(full=True)
+    return [part.column(name).to_pylist() for name in names]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
