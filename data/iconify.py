@@ -6,24 +6,27 @@ and aliases, which are further names of a drawing. https://iconify.design/docs/t
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import tarfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from data.captions import captions_of
+from data.captions import Caption, IconSetWords, captions_of
 from data.errors import SourceError
 from data.naming import Name, Naming, has_skin_tone, is_flag
 from data.record import Drawing, Origin, Refused, sample_key
 from data.svg import icon_svg
 
 _PARTS = ("icons", "info", "metadata", "package")
+SETS_OF_THINGS = ("game-icons",)  # besides emoji: sets whose names are nouns
 _TRANSFORMS = ("rotate", "hFlip", "vFlip")
 
 
@@ -68,6 +71,13 @@ class IconSet:
         )
 
 
+class Shelved(NamedTuple):
+    """One set that is there: its file, and what it said when it was read first."""
+
+    file: Path
+    origin: Origin
+
+
 class IconifySource:
     """Offers every drawing of one or more icon sets.
 
@@ -85,10 +95,15 @@ class IconifySource:
         self.collections = None if collections is None else tuple(collections)
         self._versions = dict(collections) if isinstance(collections, Mapping) else {}
 
-    @cached_property
+    @property
     def sets(self) -> list[IconSet]:
-        """The icon sets, by name."""
-        by_name: dict[str, IconSet] = {}
+        """The icon sets, by name, all in memory."""
+        return [self._read_again(shelved) for shelved in self._shelf]
+
+    @cached_property
+    def _shelf(self) -> list[Shelved]:
+        """Where each set lies, by name; every file was read once, and none is kept in memory."""
+        by_name: dict[str, Shelved] = {}
         for file in _set_files(self.path):
             if self.collections is not None and not _may_hold(file, self.collections):
                 continue
@@ -98,7 +113,7 @@ class IconifySource:
             if icon_set.collection in by_name:
                 raise SourceError(f"{self.path} holds two versions of set {icon_set.collection}: keep one")
             self._check_version(icon_set)
-            by_name[icon_set.collection] = icon_set
+            by_name[icon_set.collection] = Shelved(file, icon_set.origin())
         missing = sorted(set(self.collections or ()) - by_name.keys())
         if missing:
             raise SourceError(f"{self.path} lacks {', '.join(missing)}: fetch with npm pack @iconify-json/{missing[0]}")
@@ -115,12 +130,18 @@ class IconifySource:
 
     def origins(self) -> list[Origin]:
         """Return the sets read, for attribution and for the dataset's inputs."""
-        return [icon_set.origin() for icon_set in self.sets]
+        return [shelved.origin for shelved in self._shelf]
 
     def drawings(self) -> Iterator[Drawing | Refused]:
         """Yield every drawing of every set, or why it is left out, in order of set and name."""
-        for icon_set in self.sets:
-            yield from _drawings(icon_set)
+        for shelved in self._shelf:
+            yield from _drawings(self._read_again(shelved))
+
+    def _read_again(self, shelved: Shelved) -> IconSet:
+        icon_set = _read_set(shelved.file)
+        if icon_set.sha256 != shelved.origin.sha256:
+            raise SourceError(f"{shelved.file} changed while it was read: run again once it is complete")
+        return icon_set
 
 
 def _set_files(path: Path) -> list[Path]:
@@ -149,7 +170,7 @@ def _read_set(file: Path) -> IconSet:
         info = parts.get("info") or icons.get("info") or {}
         if not isinstance(icons.get("icons"), dict) or not isinstance(icons.get("prefix"), str):
             raise SourceError(f"{file} is not an icon set: its JSON has no 'prefix' and 'icons'")
-    except (KeyError, ValueError, tarfile.TarError, EOFError) as error:
+    except (KeyError, ValueError, AttributeError, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SourceError(f"{file} is not an icon set ({error}): it wants package/icons.json") from None
     version = parts.get("package", {}).get("version") or info.get("version") or "0"
     day = datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat()
@@ -187,13 +208,18 @@ def _drawings(icon_set: IconSet) -> Iterator[Drawing | Refused]:
     categories = _categories(metadata)
     other_names = _other_names(icon_set.icons, naming)
     emoji = "emoji" in icon_set.collection or icon_set.info.get("category") == "Emoji"
+    of_set = IconSetWords(
+        subjects={parts.subject for parts in parsed.values()},
+        things=emoji or icon_set.collection in SETS_OF_THINGS,
+        files=icon_set.info.get("category") == "Programming",
+    )
     for name in sorted(icons):
         reason = _left_out(name, shown, kept_sizes, categories[name], emoji=emoji)
         key = sample_key(icon_set.collection, name)
         if reason:
             yield Refused(key=key, collection=icon_set.collection, reason=reason)
             continue
-        captions = captions_of(parsed[name].subject, other_names[name], categories[name])
+        captions = captions_of(parsed[name].subject, other_names[name], categories[name], of_set)
         yield _drawing(icon_set, name, parsed[name], captions)
 
 
@@ -207,13 +233,14 @@ def _left_out(name: str, shown: set[str], kept: set[str], categories: Sequence[s
     return None if name in kept else "size variant"
 
 
-def _drawing(icon_set: IconSet, name: str, parsed: Name, captions: tuple[str, ...]) -> Drawing:
+def _drawing(icon_set: IconSet, name: str, parsed: Name, captions: tuple[Caption, ...]) -> Drawing:
     icon = icon_set.icons["icons"][name]
     origin = icon_set.origin()
     collection = icon_set.collection
     return Drawing(
         key=sample_key(collection, name),
-        captions=captions,
+        captions=tuple(caption.text for caption in captions),
+        caption_sources=tuple(caption.source for caption in captions),
         subject=parsed.subject,
         collection=collection,
         style=f"{collection}-{parsed.style}" if parsed.style else collection,

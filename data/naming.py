@@ -36,6 +36,20 @@ _SKIN_TONE = re.compile(r"(?:^|-)(?:light|medium|dark)-skin-tone(?:-|$)")
 _DRAWN_PX = re.compile(r"(?:^|-)(\d+)(?:px)?(?=-|$)")
 _FLAG = re.compile(r"flag-(?!in-hole$).+|(?!.*mailbox).+-flags?")
 
+# What a name abbreviates, or cannot spell.
+SPELLING: Mapping[str, str] = {
+    "oclock": "o'clock",
+    "dept": "department",
+    "wi fi": "wifi",
+    "e mail": "e-mail",
+    "t shirt": "t-shirt",
+    "x ray": "x-ray",
+    "horiz": "horizontal",
+    "vert": "vertical",
+    "pwid": "people who inject drugs",
+}
+_SPELT = re.compile(rf"\b(?:{'|'.join(SPELLING)})\b")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Name:
@@ -98,5 +112,18 @@ def is_flag(name: str, categories: Collection[str], *, emoji: bool) -> bool:
 
 
 def words(name: str) -> str:
-    """Return the name as a caption says it: ``woman-running`` is "woman running"."""
-    return re.sub(r"[\s_-]+", " ", name.replace("&", " and ")).strip()
+    """Return the name as a caption says it: ``woman-running`` is "woman running", ``clock12`` "clock 12".
+
+    ``baby-0203m`` is "baby 2 to 3 months", ``ThreeOclock`` "three o'clock".
+    """
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    text = text.lower() if text != name else name
+    text = re.sub(r"[\s_-]+", " ", text.replace("&", " and ")).strip()
+    text = re.sub(r"\b(\d\d)(\d\d)([wmy])\b", _ages, text)
+    text = re.sub(r"(?<=[a-z]{3})(?=\d)", " ", text)
+    return _SPELT.sub(lambda found: SPELLING[found.group()], text)
+
+
+def _ages(found: re.Match[str]) -> str:
+    unit = {"w": "weeks", "m": "months", "y": "years"}[found.group(3)]
+    return f"{int(found.group(1))} to {int(found.group(2))} {unit}"
