@@ -161,7 +161,8 @@ def hold_against_gate(
         raise RegistryError(f"no gate for the kind '{kind}': add one to gates")
     evaluations: list[Evaluation] = registry.store.evaluations(name, version)
     seen = tuple(sighting.told() for sighting in sightings(model, revocation_lines(registry)))
-    return model, run_gate(gate, replace(model, revoked_works=seen), evaluations)
+    model = replace(model, revoked_works=seen)
+    return model, run_gate(gate, model, evaluations)
 
 
 def reconcile(registry: RegistrySettings) -> None:

@@ -99,6 +99,14 @@ def test_bare_words_get_their_key_where_a_verb_has_one() -> None:
     assert hydra_arguments(VERBS["train"], ["seed=1", "oops"]) == ["seed=1", "oops"]
 
 
+@pytest.mark.parametrize("words", [["--reason", "it's mine"], ["--reason=it's mine"], ["reason=it's mine"]])
+def test_a_text_may_be_written_as_an_option(words: list[str]) -> None:
+    override = r"reason='it\'s mine'"
+    assert hydra_arguments(VERBS["revoke"], ["noto__dog", *words]) == ["what='noto__dog'", override]
+    assert hydra_arguments(VERBS["revoke"], ["--reason"]) == ["reason="]
+    assert hydra_arguments(VERBS["train"], ["--cfg", "job", "--reason", "x"]) == ["--cfg", "job", "--reason", "x"]
+
+
 def read_back(override: str) -> Any:
     """What Hydra's grammar and OmegaConf make of an override."""
     parsed = OverridesParser.create().parse_override(override)
@@ -216,6 +224,7 @@ MISTAKES = {
     ("verify", "nowhere"): "nowhere",
     ("ingest", "policy=nothing", "source.path=x", "out=y"): "nothing",
     ("serve", "port=high"): "port",
+    ("revoke", "dots__dog"): "no reason is given: pass --reason TEXT",
 }
 
 

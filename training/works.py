@@ -17,6 +17,7 @@ from tqdm import tqdm
 from data.dataset import CARD_FILE, Dataset, open_dataset
 from data.errors import DatasetError
 from data.record import Record
+from data.revocation_list import KINDS
 from data.revocations import Held, Revocation, Revocations, leading_parts
 from training.errors import TrainingError
 
@@ -105,8 +106,9 @@ def meant(what: str, found: Mapping[str, Mapping[str, Held]], datasets: Sequence
     if len(found) == 1:
         return next(iter(found))
     if found:
-        ways = " or ".join(f"kind={kind}" for kind in found)
-        raise TrainingError(f"'{what}' may be a {' or a '.join(found)}: pass {ways}")
+        kinds = [kind for kind in KINDS if kind in found]
+        ways = " or ".join(f"kind={kind}" for kind in kinds)
+        raise TrainingError(f"'{what}' may be a {' or a '.join(kinds)}: pass {ways}")
     searched = f"{len(datasets)} known datasets" if datasets else "no dataset: none is known"
     near = _near(what, datasets)
     hint = f"did you mean {', '.join(near)}?" if near else "pass datasets=[DIR] to search others"
