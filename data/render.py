@@ -8,6 +8,8 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -28,7 +30,7 @@ from data.unsafe import unsafe_score
 __all__ = ["Rendered", "Unusable", "encode", "render"]
 
 EMPTY_ALPHA = 8
-# What Pillow raises on hostile data, beside its own errors.
+# What Pillow lets through from its parsers on data that was made to break them.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, KeyError, IndexError, TypeError, OverflowError)
 
 
@@ -127,7 +129,8 @@ def _read_picture(content: bytes, checks: FileChecks) -> tuple[Image.Image, Clai
     if refused := _refusal(claims, checks):
         return refused
     try:
-        upright = upright_srgb(picture)
+        with _quiet():
+            upright = upright_srgb(picture)
     except BROKEN as error:
         return _broken(error)
     if isinstance(upright, Unusable):
@@ -138,8 +141,7 @@ def _read_picture(content: bytes, checks: FileChecks) -> tuple[Image.Image, Clai
 def _open(content: bytes, checks: FileChecks, *, least_px: int) -> tuple[ImageFile, Claims] | Unusable:
     """Return the decoded picture as its file holds it, with what the file says of rights."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of what is checked here, and of harmless metadata
+        with _quiet():
             picture = Image.open(io.BytesIO(content), formats=PICTURE_FORMATS)
             if unfit := _unfit(picture, checks, least_px):
                 return unfit
@@ -151,6 +153,14 @@ def _open(content: bytes, checks: FileChecks, *, least_px: int) -> tuple[ImageFi
         return Unusable("picture too large", f"more than {checks.max_pixels:,} pixels")
     except BROKEN as error:
         return _broken(error)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow from warning of what is checked here, and of harmless metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _broken(error: BaseException) -> Unusable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -15,8 +16,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
-def signed(content: bytes, media_type: str, uses: Mapping[str, str], label: str = "cawg.training-mining") -> bytes:
-    """Return the file with a manifest that says each use's verdict: allowed, notAllowed or constrained."""
+def signed(
+    content: bytes,
+    media_type: str,
+    uses: Mapping[str, str],
+    label: str = "cawg.training-mining",
+    *,
+    parent: bytes | None = None,
+) -> bytes:
+    """Return the file with a manifest that says each use's verdict: allowed, notAllowed or constrained.
+
+    With ``parent``, the manifest names that file as what this one was made from.
+    """
     entries = {use: {"use": verdict} for use, verdict in uses.items()}
     manifest = {
         "claim_generator_info": [{"name": "test", "version": "1"}],
@@ -34,6 +45,9 @@ def signed(content: bytes, media_type: str, uses: Mapping[str, str], label: str 
         c2pa.Context(c2pa.Settings.from_dict(settings)) as context,
         c2pa.Builder(manifest, context) as builder,
     ):
+        if parent is not None:
+            origin = {"title": "the original", "format": media_type, "relationship": "parentOf"}
+            builder.add_ingredient(json.dumps(origin), media_type, io.BytesIO(parent))
         builder.sign(signer, media_type, io.BytesIO(content), signed_file)
     return signed_file.getvalue()
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from data.checks import FileChecks
+from data.errors import DataError
 from data.render import Rendered, Unusable, render
 from data.svg import icon_svg, svg_danger
 
@@ -131,3 +133,71 @@ def test_sizes_default_to_those_of_the_set() -> None:
     assert drawn.getchannel("A").getbbox() == (0, 0, 16, 16)
     moved = opened(render(icon_svg(icon, {"width": 48, "height": 48, "left": -24}), monochrome=True, picture_px=32))
     assert moved.getchannel("A").getbbox() == (16, 0, 32, 16)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((64, 64), (64, 64)), ((128, 64), (64, 32)), ((100, 300), (32, 64)), ((640, 48), (64, 16)), ((90, 60), (64, 48))],
+)
+def test_a_kept_shape_has_the_longer_side_and_steps_of_sixteen(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    checks = FileChecks(shape="kept", unsafe_threshold=None)
+    buffer = io.BytesIO()
+    Image.new("RGB", size, "red").save(buffer, "PNG")
+    result = render(buffer.getvalue(), monochrome=False, picture_px=64, checks=checks)
+    drawn = opened(result)
+    assert drawn.size == expected
+    left, top, right, bottom = drawn.getchannel("A").getbbox() or (0, 0, 0, 0)
+    assert max(right - left, bottom - top) == 64
+    assert (right - left) / (bottom - top) == pytest.approx(size[0] / size[1], rel=0.15)  # to a whole pixel
+
+
+def test_a_kept_shape_goes_for_drawings_too() -> None:
+    wide = svg(RECT).replace(b"0 0 8 8", b"0 0 8 4")
+    drawn = opened(render(wide, monochrome=True, picture_px=64, checks=FileChecks(shape="kept")))
+    assert drawn.size == (64, 32)
+    with pytest.raises(DataError, match="multiple of 16"):
+        render(wide, monochrome=True, picture_px=40, checks=FileChecks(shape="kept"))
+
+
+def test_a_drawing_is_the_same_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = svg('<circle cx="4" cy="4" r="3" fill="#a30" stroke="#06c"/>')
+    here = render(document, monochrome=False, picture_px=48)
+    monkeypatch.setattr("data.svg_draw.PLAIN_BYTES", 0)
+    assert render(document, monochrome=False, picture_px=48) == here
+
+
+def test_a_drawing_that_kills_its_process_costs_only_itself() -> None:
+    tile = '<pattern id="p" width="1e7" height="1e7" patternUnits="userSpaceOnUse"><path d="M0 0h1v1z"/></pattern>'
+    bomb = svg(tile + '<rect fill="url(#p)" width="8" height="8"/>')
+    sound = svg('<filter id="f"><feFlood/></filter><rect filter="url(#f)" width="8" height="8"/>')
+    before = render(sound, monochrome=False, picture_px=32)
+    for _ in range(2):
+        refused = render(bomb, monochrome=False, picture_px=32)
+        assert isinstance(refused, Unusable) and "to draw" in refused.detail
+        assert render(sound, monochrome=False, picture_px=32) == before
+
+
+def test_limits_are_settings() -> None:
+    small = picture(20, 20)
+    lenient = FileChecks(min_side_px=8, unsafe_threshold=None)
+    assert isinstance(render(small, monochrome=False, picture_px=32, checks=lenient), Rendered)
+    refused = render(picture(), monochrome=False, picture_px=32, checks=FileChecks(max_pixels=64 * 64 - 1))
+    assert isinstance(refused, Unusable) and refused.reason == "picture too large"
+
+
+def test_a_name_is_held_to_its_content_unless_told_not_to(tmp_path: Path) -> None:
+    file = tmp_path / "picture.png"
+    file.write_bytes(picture(kind="JPEG"))
+    refused = render(file, monochrome=False, picture_px=32)
+    assert isinstance(refused, Unusable) and refused.reason == "mislabelled file"
+    trusting = FileChecks(honest_suffix=False, unsafe_threshold=None)
+    assert isinstance(render(file, monochrome=False, picture_px=32, checks=trusting), Rendered)
+
+
+def test_a_long_file_is_not_read_to_its_end(tmp_path: Path) -> None:
+    file = tmp_path / "long.png"
+    file.write_bytes(picture())
+    refused = render(file, monochrome=False, picture_px=32, checks=FileChecks(max_file_bytes=100))
+    assert refused == Unusable("picture too large", "over 100 bytes")
