@@ -16,6 +16,7 @@ from atelier import CONF_FOLDER
 from data.errors import PolicyError
 from data.lists import WorkList
 from data.record import Drawing, Refused
+from data.revocations import load_revocations
 
 
 @lru_cache
@@ -51,6 +52,7 @@ class Policy:
 
     Raises:
         PolicyError: a licence is no SPDX identifier, or there is none; a list cannot be read.
+        RevocationError: the list of revocations cannot be trusted.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Policy:
     ) -> None:
         self.name = name
         self.protected = frozenset(protected)
+        self.revocations = load_revocations()
         self.lists = {"revoked": WorkList(revoked), "opt-out listed": WorkList(opted_out)}
         if not licences:
             raise PolicyError(f"policy {name} allows no licence: list SPDX identifiers under 'licences'")
@@ -82,10 +85,12 @@ class Policy:
         return described | {reason: listed.sha256() for reason, listed in self.lists.items() if listed.entries}
 
     def refusal(self, drawing: Drawing) -> Refused | None:
-        """Return why the drawing is turned away, or None if it is admitted."""
-        for reason, listed in self.lists.items():
-            if entry := listed.entry_for(drawing):
-                return _refused(drawing, reason, f"listed as {entry}")
+        """Return why the drawing is turned away, or None if it is admitted; what ``atelier revoke`` took back first.
+
+        Those are no part of ``describe``: every loader leaves them out of datasets that were made before, too.
+        """
+        if named := self._named(drawing):
+            return named
         if drawing.collection in self.protected:
             return _refused(drawing, "trademark", f"collection {drawing.collection} holds protected marks")
         if not drawing.licence:
@@ -99,6 +104,15 @@ class Policy:
         if not self._meets(parsed):
             detail = f"licence {drawing.licence} is not in policy {self.name}"
             return _refused(drawing, "licence not in policy", detail)
+        return None
+
+    def _named(self, drawing: Drawing) -> Refused | None:
+        """Return the refusal of a drawing that a list names."""
+        if taken := self.revocations.covers(drawing):
+            return _refused(drawing, "revoked", taken.told())
+        for reason, listed in self.lists.items():
+            if entry := listed.entry_for(drawing):
+                return _refused(drawing, reason, f"listed as {entry}")
         return None
 
     def check_licences(self, licences: Mapping[str, int], where: str) -> None:

@@ -101,6 +101,8 @@ def brand_pictures(config: DictConfig, brand: str, folder: Path) -> Dataset:
         progress=counted("reading drawings"),
     )
     count, revoked = len(dataset.rows()), int(dataset.revoked.sum())
+    if revoked:
+        print(f"{revoked} pictures of {config.images} are revoked and left out: atelier revoke lists why")
     if not FEWEST_PICTURES <= count <= MOST_PICTURES:
         beside = f" beside {revoked} revoked ones" if revoked else ""
         raise TrainingError(

@@ -114,6 +114,17 @@ def test_covers_agrees_with_the_rows_of_a_dataset(make_dataset: MakeDataset, rev
     assert found is not None and found.told() == "key dots__dot-3 (revoked 2026-11-22 by me: asked)"
 
 
+def test_a_revoked_work_is_not_admitted_again(make_dataset: MakeDataset, revocations: Path) -> None:
+    everything = {record.key for record in make_dataset().records}
+    write(revocations, [line("key", "dots__dot-3"), line("source", "pkg:npm/%40iconify-json/tiles@1.0.0#dot-9")])
+    anew = make_dataset("anew")
+    assert {record.key for record in anew.records} == everything - {"dots__dot-3", "tiles__dot-9"}
+    assert anew.card.refused["revoked"] == 2
+    refusals = [json.loads(text) for text in (anew.folder / "refusals.jsonl").read_text().splitlines()]
+    details = {refusal["key"]: refusal["detail"] for refusal in refusals if refusal["reason"] == "revoked"}
+    assert details["dots__dot-3"] == "key dots__dot-3 (revoked 2026-11-22 by me: asked)"
+
+
 def test_no_list_revokes_nothing(revocations: Path, make_dataset: MakeDataset) -> None:
     assert len(load_revocations()) == 0 and not load_revocations().changed()
     assert len(make_dataset().rows()) == 24
