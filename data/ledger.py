@@ -155,9 +155,13 @@ def check_ledger(folder: Path) -> list[EpochTold]:
 
 
 def _standing(lines: list[dict[str, Any]], starts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the lines that no later start took back: those that end where it began, or before."""
+    """Yield the lines that no later start took back: those that end where it began, or before.
+
+    Rank 0 speaks for all: on fewer ranks than before there is nobody to take the others' lines back.
+    """
+    first = [start for start in starts if start["rank"] == 0]
     for line in lines:
-        taken_back = any(start["time_ns"] > line["time_ns"] and line.get("end", 0) > start["start"] for start in starts)
+        taken_back = any(start["time_ns"] > line["time_ns"] and line.get("end", 0) > start["start"] for start in first)
         if "end" in line and not taken_back:
             yield line
 

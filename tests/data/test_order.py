@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from data.errors import DataError
-from data.order import SampleOrder, StepRows
+from data.order import SampleOrder, Shuffle, StepRows
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -25,6 +27,41 @@ def order(count: int = 13, seed: int = 0) -> SampleOrder:
 def test_every_epoch_is_a_permutation(count: int, seed: int, epoch: int) -> None:
     rows = order(count, seed).at(epoch * count, count)
     assert sorted(rows.tolist()) == list(range(100, 100 + count))
+
+
+@given(count=st.integers(1, 3000), seed=seeds, epoch=st.integers(0, 2**40))
+@settings(deadline=None)
+def test_a_shuffle_knows_where_each_value_stands(count: int, seed: int, epoch: int) -> None:
+    shuffle, places = Shuffle(count, seed, epoch), np.arange(count)
+    values = shuffle(places)
+    assert sorted(values.tolist()) == places.tolist()
+    assert shuffle.places_of(values).tolist() == places.tolist()
+    assert shuffle(places[count // 2 :]).tolist() == values[count // 2 :].tolist()
+
+
+@pytest.mark.parametrize("count", [3, 7, 16, 30])
+def test_every_value_stands_everywhere_equally_often(count: int) -> None:
+    """And every pair of values next to each other, by a chi-square test with a fixed seed."""
+    drawn = np.stack([Shuffle(count, 1, epoch)(np.arange(count)) for epoch in range(4000)])
+    for place in range(count):
+        assert chisquare(np.bincount(drawn[:, place], minlength=count)).pvalue > 1e-4
+    pairs = np.bincount(drawn[:, 0] * count + drawn[:, 1], minlength=count**2).reshape(count, count)
+    assert chisquare(pairs[~np.eye(count, dtype=bool)]).pvalue > 1e-4
+    assert (pairs.diagonal() == 0).all()
+
+
+@given(rows=st.lists(st.integers(0, 5), min_size=1, max_size=30), seed=seeds, position=st.integers(0, 200))
+@settings(deadline=None)
+def test_how_often_a_row_was_shown_is_computed_not_counted(rows: list[int], seed: int, position: int) -> None:
+    order = SampleOrder(rows, seed=seed)
+    shown = Counter(order.at(0, position).tolist())
+    assert [order.times_shown(row, position) for row in range(7)] == [shown[row] for row in range(7)]
+
+
+def test_a_digest_tells_rows_and_seed() -> None:
+    digests = {SampleOrder(rows, seed=seed).digest() for rows, seed in (([1, 2], 0), ([2, 1], 0), ([1, 2], 1))}
+    assert len(digests) == 3
+    assert SampleOrder([1, 2], seed=0).digest() in digests
 
 
 def test_epochs_and_seeds_differ() -> None:
