@@ -30,7 +30,7 @@ from data.parts import Parts, finished_parts
 from data.policy import Policy
 from data.record import Drawing, Origin, Refused, canonical_json
 from data.workers import Engine, LocalEngine
-from data.writer import SAMPLES_PER_SHARD, Provenance
+from data.writer import SAMPLES_PER_SHARD, DatasetWriter, Provenance
 
 RECIPE = 2  # raised whenever the same inputs would give other samples
 MIN_PICTURE_PX, MAX_PICTURE_PX = 16, 1024
@@ -128,16 +128,9 @@ def build_dataset(
             if not len(plan.order):
                 raise SourceError(_nothing_admitted(drawn))
             origins = source.origins()
-            writer = pack(drawn, plan, folder / WHOLE, samples_per_shard=settings.samples_per_shard, origins=origins)
-            writer.finish(
-                Provenance(
-                    name=settings.name,
-                    policy=policy.name,
-                    picture_px=settings.picture_px,
-                    origins=origins,
-                    inputs_sha256=inputs,
-                )
-            )
+            with DatasetWriter(folder / WHOLE, settings.samples_per_shard, origins) as writer:
+                pack(drawn, plan, writer)
+                writer.finish(_provenance(policy, settings, origins, inputs))
     return open_dataset(out)
 
 
@@ -162,6 +155,16 @@ def _draw(
     )
     for _ in progress(drawn, expected if expected > 0 else None):
         pass
+
+
+def _provenance(policy: Policy, settings: BuildSettings, origins: list[Origin], inputs: str) -> Provenance:
+    return Provenance(
+        name=settings.name,
+        policy=policy.name,
+        picture_px=settings.picture_px,
+        origins=origins,
+        inputs_sha256=inputs,
+    )
 
 
 def inputs_sha256(source: Source, policy: Policy, settings: BuildSettings, rules: Rules = DEFAULT_RULES) -> str:

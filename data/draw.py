@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
 
 from PIL import Image
@@ -56,15 +57,20 @@ def draw_parts(
     """Draw what the policy admits into parts at ``folder``, but for the parts that are there; yield what is done."""
     chunks = _chunks(offered, policy, set(finished_parts(folder)), part_drawings)
     with closing(engine.map(partial(draw, picture_px=picture_px, checks=checks), chunks)) as drawn:
-        writer: PartWriter | None = None
-        for chunk in drawn:
-            writer = writer or PartWriter(folder, chunk.part)
+        for _, of_part in groupby(drawn, key=lambda chunk: chunk.part):
+            yield from _written(of_part, folder)
+
+
+def _written(of_part: Iterator[DrawnChunk], folder: Path) -> Iterator[Outcome]:
+    """Write one part while yielding what is in it."""
+    first = next(of_part)
+    with PartWriter(folder, first.part) as writer:
+        for chunk in chain([first], of_part):
             for item in chunk.items:
                 writer.add(item)
                 yield item
             if chunk.last:
                 writer.finish()
-                writer = None
 
 
 def draw(chunk: Chunk, *, picture_px: int, checks: FileChecks) -> DrawnChunk:

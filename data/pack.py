@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from data.decide import KEPT, REASONS, Plan
 from data.parts import Parts
-from data.record import Origin, Refused
+from data.record import Refused
 from data.writer import DatasetWriter
 
 
-def pack(parts: Parts, plan: Plan, folder: Path, *, samples_per_shard: int, origins: list[Origin]) -> DatasetWriter:
+def pack(parts: Parts, plan: Plan, writer: DatasetWriter) -> None:
     """Write samples, refusals and near copies; what remains is the writer's ``finish``."""
-    writer = DatasetWriter(folder, samples_per_shard, origins)
     for row in tqdm(plan.order, desc="packing", unit=" pictures", file=sys.stderr, delay=5):
         writer.add(*parts.record(int(row), plan.split(int(row))))
     for part in range(len(parts.folders)):
@@ -26,7 +24,6 @@ def pack(parts: Parts, plan: Plan, folder: Path, *, samples_per_shard: int, orig
         writer.refuse(_refusal(parts, plan, int(row)))
     for left, right, figures in plan.listed:
         writer.list_copies({"key": parts.name(right)[0], "of": parts.name(left)[0], **figures})
-    return writer
 
 
 def _refusal(parts: Parts, plan: Plan, row: int) -> Refused:

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -72,7 +73,7 @@ class Drawn:
 
 
 class PartWriter:
-    """Takes what came of the drawings of one part; ``finish`` makes it a part."""
+    """Takes what came of the drawings of one part; ``finish`` makes it a part, else it stays out of sight."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self._final = folder / f"part-{number:06d}"
@@ -98,11 +99,17 @@ class PartWriter:
         """Make the part whole."""
         np.save(self._folder / _ROWS, np.array(self._rows, ROW))
         np.save(self._folder / _LOOKS, np.array(self._looks, np.uint8).reshape(-1, LOOK_PX, LOOK_PX, 3))
-        self.close()
+        self._close()
         self._folder.rename(self._final)
 
-    def close(self) -> None:
-        """Close the files; a part that is not finished stays out of sight."""
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # a full disk cannot take what is still buffered, and has been told already
+            self._close()
+
+    def _close(self) -> None:
         self._spans.close()
         self._refused.close()
 

@@ -59,19 +59,16 @@ def cut(source: Dataset, rows: Iterable[int], out: Path) -> Dataset:
     """Write some rows of a dataset as a dataset of its own at ``out``, in order of row, replacing what is there."""
     card, chosen = source.card, sorted(rows)
     inputs = hashlib.sha256(f"{card.version} {chosen}".encode()).hexdigest()
-    with partial_folder(out, inputs, replace=True) as folder:
-        writer = DatasetWriter(folder / WHOLE, origins=card.sources)
+    provenance = Provenance(
+        name=out.name, policy=card.policy, picture_px=card.picture_px, origins=card.sources, inputs_sha256=inputs
+    )
+    with (
+        partial_folder(out, inputs, replace=True) as folder,
+        DatasetWriter(folder / WHOLE, origins=card.sources) as writer,
+    ):
         for row in chosen:
-            writer.add(source.records[row], source.picture_bytes(row))
-        writer.finish(
-            Provenance(
-                name=out.name,
-                policy=card.policy,
-                picture_px=card.picture_px,
-                origins=card.sources,
-                inputs_sha256=inputs,
-            )
-        )
+            writer.add(source.record(row), source.picture_bytes(row))
+        writer.finish(provenance)
     return open_dataset(out)
 
 

@@ -11,6 +11,7 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -96,6 +97,11 @@ class ShardWriter:
         """Finish the last shard and the index."""
         self._close_shard()
         self._index.close()
+
+    def abandon(self) -> None:
+        """Close the files as they are, where something stopped the work."""
+        with suppress(OSError):  # a full disk cannot take what is still buffered
+            self._shard.close()
 
     def _open_shard(self) -> None:
         self._name = shard_name(len(self.cards))

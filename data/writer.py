@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class Provenance:
 class DatasetWriter:
     """Takes samples and refusals one by one, then the provenance; holds counts and digests, no records.
 
-    Give it ``partial_folder``'s folder, so that the dataset is there whole or not at all.
+    Give it a folder of ``partial_folder``, so that the dataset is there whole or not at all.
     """
 
     def __init__(
@@ -49,6 +50,15 @@ class DatasetWriter:
         self.shards = ShardWriter(folder, samples_per_shard, sources)
         self._refusals = (folder / REFUSALS_FILE).open("wb")
         self._copies = (folder / NEAR_COPIES_FILE).open("wb")
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shards.abandon()
+        for stream in (self._refusals, self._copies):
+            with suppress(OSError):  # a full disk cannot take what is still buffered
+                stream.close()
 
     def add(self, record: Record, picture: bytes) -> None:
         """Append one sample."""

@@ -7,30 +7,26 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.record import Drawing
-from data.splits import Splits, held_out
+from data.record import SPLITS
+from data.splits import held_out, prefix, splits_of
 
 
-def drawing(subject: str, collection: str, *, monochrome: bool = False) -> Drawing:
-    return Drawing(
-        key=f"{collection}__{subject}",
-        captions=(subject,),
-        subject=subject,
-        collection=collection,
-        style=collection,
-        monochrome=monochrome,
-        licence="MIT",
-        creator="",
-        creator_url="",
-        source_uri="",
-        evidence="",
-        retrieved="2026-01-01",
-        content=b"",
+def splits(*drawings: tuple[str, str, bool]) -> list[str]:
+    """The splits of (subject, set, monochrome) triples."""
+    subjects, sets, monochrome = zip(*drawings, strict=True)
+    held = [held_out(f"{subject}@{name}") for subject, name in zip(subjects, sets, strict=True)]
+    numbers = splits_of(
+        np.array([prefix(subject) for subject in subjects], np.uint64),
+        np.array([prefix(name) for name in sets], np.uint64),
+        np.array(monochrome),
+        np.array(held),
     )
+    return [SPLITS[number] for number in numbers]
 
 
 GOLDEN = {
@@ -68,16 +64,14 @@ def test_pairs_need_two_colour_sets() -> None:
     held_set = _pair(subject, sets)
     assert held_set is not None
     other = next(name for name in sets if name != held_set and not held_out(f"{subject}@{name}"))
-    here, there = drawing(subject, held_set), drawing(subject, other)
-    assert Splits([here]).split(here) == "train"
-    assert Splits([here, there]).split(here) == "heldout_pair"
-    assert Splits([here, there]).split(there) == "train"
-    plain = drawing(subject, held_set, monochrome=True)
-    assert Splits([plain, there]).split(plain) == "train"
+    here, there = (subject, held_set, False), (subject, other, False)
+    assert splits(here) == ["train"]
+    assert splits(here, here) == ["train", "train"]
+    assert splits(here, there) == ["heldout_pair", "train"]
+    assert splits((subject, held_set, True), there) == ["train", "train"]
 
 
 def test_a_held_out_subject_is_held_out_in_every_set() -> None:
     subject = next(f"s{i}" for i in range(99) if held_out(f"s{i}"))
-    drawings = [drawing(subject, "a"), drawing(subject, "b"), drawing(subject, "c", monochrome=True)]
-    splits = Splits(drawings)
-    assert {splits.split(item) for item in drawings} == {"heldout_subject"}
+    drawings = [(subject, "a", False), (subject, "b", False), (subject, "c", True)]
+    assert set(splits(*drawings)) == {"heldout_subject"}
