@@ -1,4 +1,4 @@
-"""A small corpus, resident on the device as bytes, augmented and painted there.
+"""A corpus of bytes, augmented and painted on the device: resident there where it fits (``data/resident.py``).
 
 Shapes: B batch, R rows, S stored side, H W drawn side; pictures [B,3,H,W] in -1..1.
 """
@@ -8,16 +8,15 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from data.dataset import Dataset
+from data.resident import Layers, StreamedLayers, lives_on_device, resident_layers
 
 MOST_PARTNERS = 8
 
@@ -58,23 +57,26 @@ class Placement:
 
 
 class PictureBank:
-    """All pictures of some rows as one tensor [R,4,S,S] of bytes, colour premultiplied by alpha."""
+    """All pictures of some rows as bytes [R,4,S,S], colour premultiplied by alpha; on the device where they fit."""
 
-    def __init__(self, layers: Tensor, monochrome: Tensor, partners: Tensor) -> None:
+    def __init__(self, layers: Layers, monochrome: Tensor, partners: Tensor) -> None:
         """layers [R,4,S,S] uint8; monochrome [R] bool; partners [R,8] rows of the same subject, -1 for none."""
         self.layers = layers
         self.monochrome = monochrome
         self.partners = partners
 
     @classmethod
-    def of(cls, dataset: Dataset, rows: Sequence[int]) -> PictureBank:
-        """Decode the given rows of a dataset; bank row i is ``rows[i]``."""
-        with ThreadPoolExecutor() as pool:
-            arrays = list(pool.map(lambda row: np.asarray(dataset.picture(row)), rows))
-        straight = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+    def of(cls, dataset: Dataset, rows: Sequence[int], *, resident: bool | str = "auto") -> PictureBank:
+        """Take the given rows of a dataset; bank row i is ``rows[i]``.
+
+        Args:
+            resident: decode all now, true; read each batch from disk when it is painted, false; by size, auto.
+        """
+        stays = lives_on_device(dataset, len(rows), resident)
+        layers: Layers = resident_layers(dataset, rows) if stays else StreamedLayers(dataset, rows)
         records = [dataset.records[row] for row in rows]
         monochrome = torch.tensor([record.monochrome for record in records])
-        return cls(premultiplied(straight), monochrome, same_subject(records))
+        return cls(layers, monochrome, same_subject(records))
 
     def to(self, device: torch.device | str) -> PictureBank:
         """Return the bank on a device."""
@@ -121,14 +123,6 @@ class PictureBank:
         choice = (torch.rand(len(rows), device=rows.device, generator=generator) * known).long()
         chosen = found.gather(1, choice[:, None])[:, 0]
         return torch.where(known > 0, chosen, rows)
-
-
-def premultiplied(straight: Tensor) -> Tensor:
-    """Multiply colour by alpha: [R,4,S,S] uint8 -> the same, in chunks to bound memory."""
-    for part in straight.split(4096):
-        alpha = part[:, 3:].float() / 255
-        part[:, :3] = (part[:, :3].float() * alpha).round().to(torch.uint8)
-    return straight
 
 
 def same_subject(records: Sequence[Any]) -> Tensor:

@@ -15,8 +15,10 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from atelier import PROJECT_ROOT
-from data.bank import Augmentation, PictureBank, Placement, move, premultiplied, shrink, turn_hue
+from data.bank import Augmentation, PictureBank, Placement, move, shrink, turn_hue
 from data.dataset import Dataset, on_ground, open_dataset
+from data.errors import DataError
+from data.resident import StreamedLayers, lives_on_device, premultiplied
 
 SIDE = 64
 STILL = Augmentation(placed_share=0, flip_share=0, hue_share=0, ground_share=0, black_ink_share=1)
@@ -193,3 +195,23 @@ def test_shrinking_keeps_the_mean(side_px: int) -> None:
 def test_shares_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"augmentation.{name} is {value}: it must lie in 0 to"):
         Augmentation(**{name: value})
+
+
+def test_a_bank_that_reads_from_disk_paints_what_a_resident_one_does(
+    dataset: Dataset, chosen: list[int], bank: PictureBank
+) -> None:
+    streamed = PictureBank.of(dataset, chosen, resident=False)
+    assert isinstance(streamed.layers, StreamedLayers) and isinstance(bank.layers, Tensor)
+    rows = torch.randint(0, len(chosen), (70,), generator=generator())
+    streamed.layers.ahead(rows[:64])
+    for part in (rows[:64], rows[64:], rows[:64]):
+        expected = bank.paint(part, bank.place(part, WILD, generator()), SIDE)
+        assert torch.equal(streamed.paint(part, streamed.place(part, WILD, generator()), SIDE), expected)
+
+
+def test_a_bank_is_resident_by_size_or_as_told(dataset: Dataset) -> None:
+    assert lives_on_device(dataset, 1000)
+    assert not lives_on_device(dataset, 10**9)
+    assert lives_on_device(dataset, 10**9, True) and not lives_on_device(dataset, 1, False)
+    with pytest.raises(DataError, match=r"dataset\.resident is 'maybe': it must be auto, true or false"):
+        lives_on_device(dataset, 1, "maybe")
