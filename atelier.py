@@ -47,7 +47,7 @@ VERBS = {
         "data.ingest",
         "source=iconify source.path=PATH policy=commercial out=DIR",
         "admit pictures by licence policy and write provenance-tagged shards",
-        text_keys=("source.path", "source.licence", "out"),
+        text_keys=("source.path", "source.pictures", "source.licence", "out"),
     ),
     "verify": Verb(
         "data.verify",

@@ -24,7 +24,7 @@ from pyarrow import parquet
 from atelier import CONF_FOLDER
 from data.build import BuildSettings, Source, build_dataset
 from data.errors import SourceError
-from data.notes import Columns, Note, Unreadable, note_of
+from data.notes import Columns, Note, Unreadable, Whole, note_of
 from data.parquet import ParquetSource
 from data.pictures import FolderSource
 from data.policy import load_policy
@@ -434,27 +434,24 @@ def test_the_settings_name_the_columns_that_the_code_knows(name: str) -> None:
 
 
 class Swatches:
-    """A new source: plain colours by name, from a text file of two words a line."""
+    """A new source, as docs/sources.md shows it: plain colours by name, from a text file of two words a line."""
 
     def __init__(self, path: str, licence: str) -> None:
-        self.path, self.licence = Path(path), licence
+        self.path, self.whole = Path(path), Whole(collection="swatches", licence=licence)
 
     def origins(self) -> list[Origin]:
-        told = dict.fromkeys(("creator", "creator_url", "licence_url"), "")
-        digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
-        origin = Origin(
-            collection="swatches", title="Swatches", licence=self.licence, uri="file:swatches", sha256=digest, **told
-        )
-        return [origin]
+        return [self.whole.origin("file:swatches", hashlib.sha256(self.path.read_bytes()).hexdigest())]
 
     def drawings(self) -> Iterator[Drawing | Refused]:
         for line in self.path.read_text().splitlines():
             name, colour = line.split()
-            told: dict[str, Any] = dict.fromkeys(("creator", "creator_url", "evidence", "retrieved", "source_uri"), "")
-            told |= {"collection": "swatches", "style": "swatches", "licence": self.licence}
-            content = png(colour)
-            yield Drawing(
-                key=f"swatches__{name}", subject=name, captions=(name,), monochrome=False, content=content, **told
+            yield self.whole.drawing(
+                Note(captions=(name,), caption_sources=("name",)),
+                name=name,
+                content=png(colour),
+                uri=f"file:swatches#{name}",
+                evidence="",
+                retrieved="2026-01-31",
             )
 
 
