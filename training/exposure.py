@@ -16,6 +16,7 @@ from data.dataset import Dataset
 from data.order import SampleOrder
 from data.revocations import Mask, Revocations
 from data.unrevoked import unrevoked
+from training.balance import balanced
 
 POSITIONS_AT_ONCE = 1_000_000
 DEFAULT_COLOUR_SHARE = 0.6
@@ -59,7 +60,7 @@ def expected(card: Card, entry: Card, dataset: Dataset, rows: Sequence[int]) -> 
     learnt, places = recipe({"colour_share": share}, everything)
     weights = np.bincount(learnt[places], minlength=len(dataset))
     part = weights[np.asarray(rows, dtype=np.int64)].sum() / max(1, weights.sum())
-    return Exposure(times=float(shown * part), is_exact=part == 0)
+    return Exposure(times=float(shown * part), is_exact=not part)
 
 
 def counted(order: Card, dataset: Dataset, rows: Sequence[int]) -> Exposure | None:
@@ -110,16 +111,14 @@ def _revoked(dataset: Dataset, through: int) -> Mask:
 
 
 def _balanced_places(order: Card, dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """As ``training.train`` draws: rows of split train, the coloured ones repeated."""
-    from training.train import balanced
-
+    """As ``training/train.py`` draws: rows of split train, the coloured ones repeated."""
     rows = dataset.rows(split="train")
     places = balanced(dataset, rows, order["colour_share"]) if rows else []
     return np.array(rows, dtype=np.int64), np.array(places, dtype=np.int64)
 
 
 def _all_places(order: Card, dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """As ``training.brand`` draws: each row once an epoch."""
+    """As ``training/brand.py`` draws: each row once an epoch."""
     rows = np.array(dataset.rows(), dtype=np.int64)
     return rows, np.arange(len(rows))
 

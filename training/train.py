@@ -24,16 +24,15 @@ from synthesis.condition import APPEARANCE_WIDTH
 from synthesis.tasks import TASKS
 from synthesis.text import TextEncoder
 from training.average import ExponentialAverage
+from training.balance import balanced
 from training.corpus import Corpus, load_corpus
 from training.errors import TrainingError
 from training.export import attribution, dataset_entry, export_backbone, now
-from training.limits import check_run, check_share
+from training.limits import check_run
 from training.lists import RunLists
 from training.loaders import RowLoaders
 from training.run import code_commit, fit, make_trainer, resolved
 from training.steps import DiffusionTraining, ExampleMaker
-
-MOST_REPEATS = 8
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="train")
@@ -74,10 +73,13 @@ def train(config: DictConfig) -> Path:
         batch_pictures=config.dataset.batch_pictures,
         heldout_rows=len(heldout_rows),
         heldout_pictures=config.dataset.heldout_pictures,
+        planned=order,
+        ledger=folder / "ledger",
+        ahead=module.look_ahead,
     )
     fit(trainer, module, loaders, folder)
     if trainer.is_global_zero:
-        drawn = trainer.global_step * config.dataset.batch_pictures * trainer.world_size
+        drawn = loaders.position
         seen = drawn + earlier_pictures
         entry = dataset_entry(dataset, len(train_rows), seen, lists.end(order, drawn))
         card = backbone_card(config, entry, seen, time.monotonic() - begin, trainer)
@@ -138,21 +140,10 @@ def resident(
     """Bring rows of a dataset to a device as examples in the making."""
     encoder = TextEncoder(config.text_encoder, longest_tokens=config.dataset.caption_tokens).to(device)
     numbers = [1 + styles.index(dataset.records[row].style) for row in rows]
-    corpus: Corpus = load_corpus(dataset, rows, numbers, encoder).to(device)
+    corpus: Corpus = load_corpus(dataset, rows, numbers, encoder, resident=config.dataset.resident).to(device)
     augmentation = instantiate(config.augmentation if augmented else config.augmentation_heldout)
     side_px = config.backbone.get("native_px", 64)
     return ExampleMaker(corpus, instantiate(config.tasks), augmentation, side_px)
-
-
-def balanced(dataset: Dataset, rows: list[int], colour_share: float) -> list[int]:
-    """Bank rows for one epoch: whole repeats of the coloured ones until they make up ``colour_share``."""
-    check_share("dataset.colour_share", colour_share)
-    coloured = [place for place, row in enumerate(rows) if not dataset.records[row].monochrome]
-    single = [place for place, row in enumerate(rows) if dataset.records[row].monochrome]
-    if not coloured or not single or colour_share == 1:
-        return coloured or single
-    repeats = round(colour_share / (1 - colour_share) * len(single) / len(coloured))
-    return coloured * max(1, min(MOST_REPEATS, repeats)) + single
 
 
 def backbone_card(

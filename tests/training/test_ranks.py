@@ -17,7 +17,7 @@ from data.dataset import Dataset
 from data.order import SampleOrder, StepRows
 from registry.artifacts import read_card
 from synthesis.pipeline import MultiTaskPipeline
-from training.train import balanced
+from training.balance import balanced
 
 if TYPE_CHECKING:
     from tests.training.conftest import Compose

@@ -26,10 +26,11 @@ from registry.promotion import hold_against_gate
 from registry.resolve import resolve_model
 from registry.revocations import revocation_lines, sightings, write_revocation
 from registry.settings import RegistrySettings
+from training.balance import balanced
 from training.exposure import counted, expected
 from training.lists import read_seen
 from training.steps import DiffusionTraining
-from training.train import balanced, train
+from training.train import train
 
 Compose = Callable[..., DictConfig]
 Say = Callable[..., str]

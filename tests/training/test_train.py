@@ -22,9 +22,10 @@ from data.dataset import Dataset
 from registry.artifacts import read_card
 from synthesis.backbone import MultiTaskTransformer
 from synthesis.pipeline import MultiTaskPipeline
+from training.balance import balanced
 from training.errors import TrainingError
 from training.steps import DiffusionTraining
-from training.train import balanced, heldout, train
+from training.train import heldout, train
 
 if TYPE_CHECKING:
     from tests.training.conftest import Compose
