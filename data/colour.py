@@ -37,7 +37,7 @@ def upright_srgb(picture: Image.Image) -> Image.Image | Unusable:
     profile = picture.info.get("icc_profile", b"")
     if not isinstance(profile, bytes) or len(profile) > MAX_PROFILE_BYTES:
         return Unusable("broken colour profile", "it cannot be unpacked, or is over 8 MB")
-    upright = _eight_bits(ImageOps.exif_transpose(picture))
+    upright = _eight_bits(ImageOps.exif_transpose(picture) if orientation > 1 else picture)
     return _to_srgb(upright, profile) if profile else upright.convert("RGBA")
 
 
@@ -61,15 +61,15 @@ def _to_srgb(picture: Image.Image, profile: bytes) -> Image.Image | Unusable:
     modes, handed = _SPACES[space]
     if picture.mode not in modes:
         return Unusable("broken colour profile", f"it is for {space}, the picture is {picture.mode}")
-    rgba = picture.convert("RGBA")
     if transform is None:
-        return rgba
-    colours = rgba.convert("RGB") if handed == "RGB" else picture.convert(handed)
-    turned = ImageCms.applyTransform(colours, transform)
-    if turned is None:
-        return rgba
-    turned.putalpha(rgba.getchannel("A"))
-    return turned
+        return picture.convert("RGBA")
+    seen_through = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
+    rgba = picture.convert("RGBA") if seen_through else None
+    colours = (rgba or picture).convert(handed) if handed == "RGB" else picture.convert(handed)
+    turned = ImageCms.applyTransform(colours, transform) or colours  # None only where it works in place
+    if rgba is not None:
+        turned.putalpha(rgba.getchannel("A"))
+    return turned.convert("RGBA")
 
 
 @lru_cache(maxsize=16)

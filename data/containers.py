@@ -42,8 +42,8 @@ _SIGNATURES = (
     (re.compile(rb"\x1f\x8b"), "gzip (a packed SVG?)"),
     (re.compile(rb"PK\x03\x04"), "zip archive"),
 )
-_FOREIGN = re.compile(rb"<\?php|<script[\s>/]|<html[\s>]", re.IGNORECASE)
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_FOREIGN = (b"<?php", b"<script", b"<html")
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _PADDING = b"\x00 \r\n"
 
 
@@ -93,8 +93,9 @@ def misfit(content: bytes, suffix: str, checks: FileChecks) -> Unusable | None:
 
 def _two_in_one(content: bytes) -> Unusable | None:
     """Find what would make the same bytes a page, a program, a document or an archive to another reader."""
-    if foreign := _FOREIGN.search(content):
-        return Unusable("polyglot file", f"holds {foreign.group().decode('latin-1').strip()!r}")
+    lowered = content.lower()
+    if foreign := [sign for sign in _FOREIGN if sign in lowered]:
+        return Unusable("polyglot file", f"holds {foreign[0].decode()!r}")
     if b"%PDF-" in content[:1024]:
         return Unusable("polyglot file", "is a PDF document too")
     if b"PK\x05\x06" in content[-65_600:] and b"PK\x01\x02" in content:

@@ -187,7 +187,7 @@ KINDS: dict[str, list[tuple[str, bytes, str]]] = {
         ("and-archive.jpg", JPEG + zipped(), "zip"),
         ("and-more.png", PNG + b"#!/bin/sh\nexit\n", "follow the end"),
         ("and-more.webp", WEBP + b"MZ" * 40, "follow the end"),
-        ("and-page.png", text_png("Comment", "<script>alert(1)</script>"), "<script>"),
+        ("and-page.png", text_png("Comment", "<script>alert(1)</script>"), "<script"),
         ("and-program.jpg", saved(blobs(2), "JPEG", comment=b"<?php system($_GET[0]); ?>"), "<?php"),
         ("and-document.jpg", saved(blobs(2), "JPEG", comment=b"%PDF-1.4\n"), "PDF"),
     ],
