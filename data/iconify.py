@@ -76,6 +76,7 @@ class Shelved(NamedTuple):
 
     file: Path
     origin: Origin
+    count: int
 
 
 class IconifySource:
@@ -113,7 +114,7 @@ class IconifySource:
             if icon_set.collection in by_name:
                 raise SourceError(f"{self.path} holds two versions of set {icon_set.collection}: keep one")
             self._check_version(icon_set)
-            by_name[icon_set.collection] = Shelved(file, icon_set.origin())
+            by_name[icon_set.collection] = Shelved(file, icon_set.origin(), len(icon_set.icons["icons"]))
         missing = sorted(set(self.collections or ()) - by_name.keys())
         if missing:
             raise SourceError(f"{self.path} lacks {', '.join(missing)}: fetch with npm pack @iconify-json/{missing[0]}")
@@ -131,6 +132,10 @@ class IconifySource:
     def origins(self) -> list[Origin]:
         """Return the sets read, for attribution and for the dataset's inputs."""
         return [shelved.origin for shelved in self._shelf]
+
+    def __length_hint__(self) -> int:
+        """Return how many drawings are offered or left out."""
+        return sum(shelved.count for shelved in self._shelf)
 
     def drawings(self) -> Iterator[Drawing | Refused]:
         """Yield every drawing of every set, or why it is left out, in order of set and name."""

@@ -202,7 +202,7 @@ def test_a_table_says_what_each_picture_is(suffix: str, tmp_path: Path) -> None:
 def test_a_broken_row_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(png("red"))
-    (tmp_path / "list.csv").write_bytes(b"file,caption\na.png,one,two\nb.png,caf\xe9\n")
+    (tmp_path / "list.csv").write_bytes(b"file,caption\na.png,one,two\nb.png,h\xe9ron\n")
     drawings, refused = offered(TableSource(tmp_path / "list.csv", licence="MIT"))
     assert [drawing.caption_sources for drawing in drawings.values()] == [("table",)]
     assert refused["list__row-1-" + key_digest("list", "row 1")] == (
