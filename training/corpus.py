@@ -52,8 +52,12 @@ def load_corpus(
     *,
     batch: int = 512,
     cache: Path | None = None,
+    resident: bool | str = "auto",
 ) -> Corpus:
-    """Decode the pictures, and encode each distinct caption unless ``cache`` has it (``cache_folder()`` if None)."""
+    """Decode the pictures, and encode each distinct caption unless ``cache`` has it (``cache_folder()`` if None).
+
+    ``resident`` as ``PictureBank.of`` has it.
+    """
     if not rows:
         raise TrainingError(f"{dataset.folder} has no row to learn from: it needs records of split train")
     texts = [dataset.records[row].captions[:MAX_CAPTIONS] for row in rows]
@@ -63,7 +67,9 @@ def load_corpus(
     for place, row_captions in enumerate(texts):
         captions[place, : len(row_captions)] = torch.tensor([distinct[caption] for caption in row_captions])
     counts = torch.tensor([len(row_captions) for row_captions in texts])
-    return Corpus(PictureBank.of(dataset, rows), features, masks, captions, counts, torch.tensor(style_rows))
+    return Corpus(
+        PictureBank.of(dataset, rows, resident=resident), features, masks, captions, counts, torch.tensor(style_rows)
+    )
 
 
 def encode_all(

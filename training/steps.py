@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from data.bank import Augmentation, PictureBank
+from data.resident import StreamedLayers
 from synthesis.backbone import NO_STYLE
 from synthesis.condition import Appearance, Condition
 from synthesis.objective import flow_point, sample_time, velocity_loss
@@ -166,6 +167,11 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         """Show no picture of these places [N] of the corpus as another's partner any more."""
         if self._maker is not None:
             self._maker.corpus.bank.forget(torch.as_tensor(places, device=self.device))
+
+    def look_ahead(self, rows: Tensor) -> None:
+        """Let a corpus that is not resident begin to read the rows of a batch before its step."""
+        if self._maker is not None and isinstance(layers := self._maker.corpus.bank.layers, StreamedLayers):
+            layers.ahead(rows)
 
     def _generator(self, *key: int) -> Generator:
         """A generator that depends on the seed and the key alone, so that a resumed run draws the same numbers."""
