@@ -76,7 +76,7 @@ class Shelved(NamedTuple):
 
     file: Path
     origin: Origin
-    count: int
+    offered: int
 
 
 class IconifySource:
@@ -135,7 +135,7 @@ class IconifySource:
 
     def __length_hint__(self) -> int:
         """Return how many drawings are offered or left out."""
-        return sum(shelved.count for shelved in self._shelf)
+        return sum(shelved.offered for shelved in self._shelf)
 
     def drawings(self) -> Iterator[Drawing | Refused]:
         """Yield every drawing of every set, or why it is left out, in order of set and name."""

@@ -45,8 +45,8 @@ def _general(card: DatasetCard) -> list[str]:
 
 
 def _sources(card: DatasetCard) -> list[str]:
-    public = [origin for origin in card.sources if not _is_own(origin)]
-    own = [origin for origin in card.sources if _is_own(origin)]
+    public = [origin for origin in card.sources if _is_public(origin)]
+    at_hand = [origin for origin in card.sources if not _is_public(origin)]
     licences = [f"| {licence} | {count:,} |" for licence, count in card.licences.items()]
     return [
         "## 2. Data sources",
@@ -57,23 +57,23 @@ def _sources(card: DatasetCard) -> list[str]:
         "",
         "### 2.2 Private datasets of third parties",
         "",
-        "None.",
+        f"{PROVIDER_SAYS}: which of 2.6, if any, were obtained from others under contract.",
         "",
         "### 2.3 Data crawled and scraped from online sources",
         "",
-        "None: nothing was crawled for this dataset.",
+        f"Nothing was crawled in making this dataset. {PROVIDER_SAYS}: whether files of 2.6 were before.",
         "",
         "### 2.4 User data",
         "",
-        "None.",
+        PROVIDER_SAYS,
         "",
         "### 2.5 Synthetic data",
         "",
-        "None.",
+        PROVIDER_SAYS,
         "",
-        "### 2.6 Other sources",
+        "### 2.6 Other sources: files at hand",
         "",
-        *_table(card, own),
+        *_table(card, at_hand),
         "",
         "### By licence",
         "",
@@ -111,9 +111,9 @@ def _processing(card: DatasetCard) -> list[str]:
     ]
 
 
-def _is_own(origin: Origin) -> bool:
-    """Return whether a source is files at hand, rather than something that others can fetch under the same name."""
-    return origin.uri.startswith(("folder:", "file:")) or "LicenseRef-Own-Work" in origin.licence
+def _is_public(origin: Origin) -> bool:
+    """Return whether others can fetch the source under its name; of files at hand the card cannot tell."""
+    return origin.uri.startswith(("pkg:", "https:", "http:", "hf:", "doi:"))
 
 
 def _table(card: DatasetCard, origins: list[Origin]) -> list[str]:

@@ -15,6 +15,8 @@ def summary(card: DatasetCard) -> str:
     lines += columns(("collection", "licence", "pictures"), rows)
     lines += ["", *_counts("licence", card.licences), "", *_counts("split", card.splits)]
     lines += ["", *_counts("refused because", card.refused)] if card.refused else []
+    if card.near_copies:
+        lines += ["", f"  {card.near_copies:,} pairs of near copies in training are listed in near_copies.jsonl"]
     return "\n".join([*lines, "", f"version {card.version}"])
 
 
