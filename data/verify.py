@@ -20,16 +20,16 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from atelier import CONF_FOLDER
-from data.attribution import attribution
-from data.croissant import croissant
 from data.dataset import CARD_FILE, Dataset, DatasetCard, index_file, mapped_file, open_dataset
 from data.errors import DataError, DatasetError
+from data.exports import exports
 from data.index import IndexLine
 from data.merkle import merkle_root
 from data.record import SPLITS, Record
 from data.settings import require
 from data.shards import unpack_sample
 from data.tables import summary
+from data.writer import NEAR_COPIES_FILE
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="verify")
@@ -133,11 +133,18 @@ def _disagreements(dataset: Dataset, seen: Seen) -> Iterator[str]:
     ):
         if seen.samples == card.count and dict(counts) != dict(recounted):
             yield f"{folder / CARD_FILE} miscounts its {title}"
-    for name, text in (("ATTRIBUTION.md", attribution(card)), ("croissant.json", croissant(card))):
-        if _text(folder / name) != text:
+    for name, text in exports(card).items():
+        if _text(folder / name) != text and not _is_newer(name, card):
             yield f"{folder / name} is missing or not what dataset.json gives"
+    if len((_text(folder / NEAR_COPIES_FILE) or "").splitlines()) != card.near_copies:
+        yield f"{folder / NEAR_COPIES_FILE} is missing or does not list what dataset.json counts"
     if Counter(_reasons(folder / "refusals.jsonl")) != Counter(card.refused):
         yield f"{folder / 'refusals.jsonl'} is missing or does not list what dataset.json counts"
+
+
+def _is_newer(name: str, card: DatasetCard) -> bool:
+    """Return whether the file came with a later form of the dataset folder than the card's."""
+    return name == "TRAINING_CONTENT.md" and card.format == "atelier-dataset-1"
 
 
 def _text(file: Path) -> str | None:
