@@ -13,6 +13,7 @@ from itertools import chain, islice, product
 from pathlib import Path
 from typing import Any
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -112,6 +113,30 @@ def test_its_state_is_the_same_on_every_rank_and_resumes_on_another_number(datas
         loader.load_state_dict(json.loads(json.dumps(states[0])))
     rest = [[row for batch in step for row in batch.rows.tolist()] for step in islice(zip(*resumed, strict=True), 7)]
     assert rest == whole[5:]
+
+
+class Noting(lightning.LightningModule):  # type: ignore[misc]
+    """Learns nothing; notes the rows of its batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.rows: list[int] = []
+
+    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+        self.rows += batch.rows.tolist()
+        return self.weight.sum()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_lightning_takes_it_as_it_is(dataset: Dataset) -> None:
+    module, loader = Noting(), StreamLoader(dataset, settings(workers=2))
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "barebones": False}
+    lightning.Trainer(max_steps=6, accelerator="cpu", enable_model_summary=False, **quiet).fit(module, loader)
+    assert module.rows == loader.order.at(0, 6 * 8).tolist()
 
 
 def test_a_state_of_another_order_is_refused(dataset: Dataset) -> None:
