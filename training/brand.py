@@ -64,9 +64,10 @@ def train_adapter(
     )
     places = SampleOrder(range(len(rows)), seed=config.seed)
     order = UnrevokedOrder(places, dataset, rows, on_change=partial(lists.apply, trainer, module))
-    fit(trainer, module, RowLoaders(order, batch_pictures=config.batch_pictures), folder)
+    loaders = RowLoaders(order, batch_pictures=config.batch_pictures)
+    fit(trainer, module, loaders, folder)
     average.wear(branded)
-    seen = trainer.global_step * config.batch_pictures * trainer.world_size
+    seen = loaders.position
     return branded, seen, lists.end(places, seen)
 
 

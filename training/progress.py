@@ -10,6 +10,6 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 
-def counted(title: str) -> Callable[[Iterable[Item], int], Iterable[Item]]:
+def counted(title: str) -> Callable[[Iterable[Item], int | None], Iterable[Item]]:
     """Return a wrapper (items, total) -> the same items, counted on the screen under a title."""
     return lambda items, total: tqdm(items, desc=title, total=total, unit=" pictures", leave=False)
