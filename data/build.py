@@ -2,7 +2,7 @@
 
 Drawing is the long work: it runs on every core and is kept part by part, so that a run that was killed goes on where
 it stopped (``data.draw``, ``data.parts``). What is written, and in which order, is decided once all is drawn
-(``data.decide``); packing copies bytes (``data.pack``). docs/adr/0010-near-copies.md, docs/adr/0011-parts.md.
+(``data.decide``); packing copies bytes (``data.pack``). docs/adr/0010-near-copies.md, docs/adr/0012-parts.md.
 """
 
 from __future__ import annotations

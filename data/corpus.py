@@ -49,7 +49,7 @@ def compare(dataset: Dataset, manifest: Path, *, write: bool) -> str:
 
 def collection_splits(dataset: Dataset) -> dict[str, dict[str, int]]:
     """Return how many pictures of each collection fall into each split."""
-    counts = Counter((record.collection, record.split) for record in dataset.records)
+    counts = Counter((record.collection, record.split) for record in dataset.each_record())
     return {name: {split: counts[name, split] for split in SPLITS} for name in dataset.card.collections}
 
 

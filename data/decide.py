@@ -55,6 +55,7 @@ def decide(parts: Parts, duplicates: Duplicates, scratch: Path) -> Plan:
         of=np.full(len(parts), -1, np.int64),
     )
     _refuse_repeats(plan, by_key_N, keys_N[:, None], SAME_KEY)
+    del keys_N  # of ten million samples each column is 80 MB
     # Held-out ones come first: of equal pictures the one to judge by stays.
     first = np.concatenate([by_key_N[splits_N[by_key_N] != TRAIN], by_key_N[splits_N[by_key_N] == TRAIN]])
     _refuse_repeats(plan, first[plan.verdict[first] == KEPT], parts.column("sha256"), EXACT)
@@ -65,13 +66,18 @@ def decide(parts: Parts, duplicates: Duplicates, scratch: Path) -> Plan:
 
 def _refuse_repeats(plan: Plan, rows: NDArray[np.int64], values_NC: NDArray[np.uint64], verdict: int) -> None:
     """Of rows with equal values keep the first."""
-    values = values_NC[rows]
-    order = np.lexsort((np.arange(len(rows)), *values.T))
-    repeats = np.flatnonzero((values[order][1:] == values[order][:-1]).all(axis=1)) + 1
-    starts = np.ones(len(rows), np.bool_)
-    starts[repeats] = False
-    group_first = np.flatnonzero(starts)[np.cumsum(starts) - 1]
-    plan.refuse(rows[order[repeats]], rows[order[group_first[repeats]]], verdict)
+    columns = [values_NC[rows, column] for column in range(values_NC.shape[1])]
+    del values_NC
+    order = np.lexsort(columns)  # stable: of equal ones the first stays first
+    starts = np.zeros(len(rows), np.bool_)
+    starts[:1] = True
+    for column in columns:
+        ordered = column[order]
+        starts[1:] |= ordered[1:] != ordered[:-1]
+    repeats = np.flatnonzero(~starts)
+    firsts = np.flatnonzero(starts)
+    group_first = firsts[np.searchsorted(firsts, repeats, side="right") - 1]
+    plan.refuse(rows[order[repeats]], rows[order[group_first]], verdict)
 
 
 def _refuse_near(plan: Plan, rows: NDArray[np.int64], parts: Parts, duplicates: Duplicates, scratch: Path) -> None:

@@ -63,7 +63,8 @@ class Duplicates:
         radius_bits: the most bits in which their perceptual hashes differ.
         difference_levels: the most root-mean-square difference of their looks, in levels of 255.
         similarity: the least cosine of their features.
-        features: the network that confirms; None leaves it to hash and looks, which then should be strict.
+        features: the network that confirms a copy before it is refused; None leaves it to hash and looks, which then
+            should be strict.
 
     Raises:
         DataError: a value is out of its range.
@@ -151,9 +152,13 @@ def find_copies(
         difference_levels=difference[order],
         similarity=np.full(len(order), np.nan, np.float32),
     )
-    if settings.features is None or not len(copies):
+    # A list is for people to look at; what would cost a picture its place is confirmed first.
+    asked = heldout_N[copies.left] | (settings.near == "refuse")
+    if settings.features is None or not asked.any():
         return copies
-    return _confirmed(copies, settings.features, settings.similarity, picture, scratch / "features.npy")
+    copies.similarity[asked] = _similarity(copies.keep(asked), settings.features, picture, scratch / "features.npy")
+    # Lengths of half-precision vectors err by a thousandth; equal ones must not fall short of 1.
+    return copies.keep(~asked | (copies.similarity >= settings.similarity - 1e-3))
 
 
 def _alike(
@@ -189,18 +194,18 @@ def _difference_levels(
     return np.sqrt(squares)
 
 
-def _confirmed(
-    copies: Copies, features: Features, similarity: float, picture: Callable[[int], bytes], scratch: Path
-) -> Copies:
-    """Return the pairs whose features near in cosine, with it."""
+def _similarity(
+    copies: Copies, features: Features, picture: Callable[[int], bytes], scratch: Path
+) -> NDArray[np.float32]:
+    """Return the cosine of the features of each pair."""
     rows, places = np.unique(np.concatenate([copies.left, copies.right]), return_inverse=True)
     vectors = _features(features, rows, picture, scratch)
+    similarity = np.empty(len(copies), np.float32)
     for start in range(0, len(copies), BATCH_PICTURES):
         part = slice(start, start + BATCH_PICTURES)
         ones, others = vectors[places[: len(copies)][part]], vectors[places[len(copies) :][part]]
-        copies.similarity[part] = (ones.astype(np.float32) * others).sum(axis=1)
-    # Lengths of half-precision vectors err by a thousandth; equal ones must not fall short of 1.
-    return copies.keep(copies.similarity >= similarity - 1e-3)
+        similarity[part] = (ones.astype(np.float32) * others).sum(axis=1)
+    return similarity
 
 
 def _features(

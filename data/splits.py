@@ -47,10 +47,19 @@ def splits_of(
         pair_held_out_N: ``held_out`` of subject + "@" + set.
     """
     coloured = ~monochrome_N
-    of_colour, sets = subjects_N[coloured], collections_N[coloured]
-    _, first = np.unique(of_colour ^ (sets * _ODD), return_index=True)  # one row a (subject, set)
+    of_colour = subjects_N[coloured]
+    _, first = np.unique(of_colour ^ (collections_N[coloured] * _ODD), return_index=True)  # one row a (subject, set)
     subjects, set_counts = np.unique(of_colour[first], return_counts=True)
-    paired = coloured & np.isin(subjects_N, subjects[set_counts >= COLOUR_SETS_OF_A_PAIR])
+    paired = coloured & _is_among(subjects_N, subjects[set_counts >= COLOUR_SETS_OF_A_PAIR])
     splits = np.where(paired & pair_held_out_N, HELDOUT_PAIR, TRAIN).astype(np.uint8)
     splits[(subjects_N >> np.uint64(32)) % np.uint64(HELD_OUT_ONE_IN) == 0] = HELDOUT_SUBJECT
     return splits
+
+
+def _is_among(values_N: NDArray[np.uint64], ascending: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which values are among others: as ``np.isin``, in a fifth of its memory."""
+    if not len(ascending):
+        return np.zeros(len(values_N), np.bool_)
+    places = np.searchsorted(ascending, values_N)
+    places[places == len(ascending)] = 0
+    return np.asarray(ascending[places] == values_N)

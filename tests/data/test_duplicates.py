@@ -139,7 +139,7 @@ def test_features_confirm_what_the_hash_proposes(tmp_path: Path) -> None:
     opened = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
     looks = np.stack([look_of(picture) for picture in opened])
     hashes = np.zeros(3, np.uint64)  # as if the hash saw no difference
-    asked = Duplicates(difference_levels=255, similarity=0.95, features=EfficientNetLite0())
+    asked = Duplicates(near="refuse", difference_levels=255, similarity=0.95, features=EfficientNetLite0())
     heldout = np.array([True, False, False])
     copies = find_copies(hashes, heldout, lambda rows: looks[rows], lambda row: pictures[row], asked, tmp_path)
     assert list(zip(copies.left, copies.right, strict=True)) == [(0, 1)]
