@@ -135,9 +135,9 @@ def _spread(brand: Dataset, rows: Iterable[int]) -> list[int]:
 
 
 def _category(record: Record) -> str:
-    """Return the category that ``data.captions`` says last, or nothing."""
-    name, comma, category = record.captions[-1].rpartition(", ")
-    return category if comma and name == record.caption else ""
+    """Return the category that the icon set gives the drawing, or nothing."""
+    told = (text for text, source in zip(record.captions, record.caption_sources, strict=False) if source == "category")
+    return next(told, "").removeprefix(f"{record.caption}, ")
 
 
 def _is_mark(record: Record) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PROVIDER_SAYS = "_to be stated by the provider_"
 # Refusals by the part of the template that asks for them; the rest is told as other processing.
-RIGHTS_REASONS = ("licence", "trademark", "opt", "revoked", "reserv", "rights")
+RIGHTS_REASONS = ("licence", "trademark", "opt", "revoked", "rights")
 UNLAWFUL_REASONS = ("unsafe picture", "nsfw")
 SIZE_RANGES = ((1_000_000, "fewer than 1 million"), (1_000_000_000, "1 million to 1 billion"))
 
