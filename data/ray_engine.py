@@ -49,9 +49,9 @@ class RayEngine:
 
     def _begin(self, ray: Any) -> bool:
         """Connect, unless the program is connected; returns whether this did."""
+        _check_reachable(self.address)
         if ray.is_initialized():
             return False
-        _check_reachable(self.address)
         try:
             ray.init(address=self.address, log_to_driver=False, include_dashboard=False)
         except (ConnectionError, ValueError, RuntimeError) as error:
