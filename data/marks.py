@@ -23,6 +23,7 @@ from data.credentials import Claims
 MAX_MARKS = 16
 MAX_MARK_CHARACTERS = 200
 MAX_XMP_BYTES = 4_000_000
+MAX_STATED_CHARACTERS = 50_000  # of all that one block states; who writes more hides something
 
 # Namespaces as they are compared: no scheme, no trailing sign, lower case.
 _PLUS, _TDM = "ns.useplus.org/ldf/xmp/1.0", "www.w3.org/ns/tdmrep"
@@ -52,7 +53,7 @@ _XMP_EXTENSION = b"http://ns.adobe.com/xmp/extension/\x00"
 _EXTENSION_HEADER_BYTES = len(_XMP_EXTENSION) + 32 + 4 + 4  # GUID, full length, offset
 _SPOKEN = re.compile(
     r"(?i:\bno[-_]?(?:image[-_]?)?ai\b)|\b(?:No|NO|no)[- ]AI\b"
-    r"|(?i:\b(?:no|not|without|prohibit\w*|forbid\w*|reserv\w*)\b[^.;]{0,80}?\b"
+    r"|(?i:\b(?:no|not|without|prohibit\w*|forbid\w*|reserve[ds]?|reservation)\b[^.;]{0,80}?\b"
     r"(?:(?:ai|ml|model|generative)[- ]training|train(?:ing)? (?:of )?(?:\w+ )?(?:ai|models?|datasets?)"
     r"|artificial intelligence|machine[- ]learning|data[- ]mining|tdm)\b)"
 )
@@ -100,8 +101,14 @@ def _known(qualified: str) -> str | None:
 
 
 def _judged(statements: Iterable[tuple[str, str]]) -> Claims:
-    marks, opt_out = [], None
+    marks: list[str] = []
+    opt_out, stated = None, 0
     for name, value in statements:
+        stated += len(value)
+        if stated > MAX_STATED_CHARACTERS:
+            return Claims(
+                tuple(marks[:MAX_MARKS]), opt_out, f"rights statements of over {MAX_STATED_CHARACTERS:,} signs"
+            )
         text = _clean(value)
         if not text:
             continue

@@ -41,7 +41,7 @@ def draw_svg(document: str, root: Element, side_px: int) -> bytes | Unusable:
 def _is_plain(document: str, root: Element) -> bool:
     if len(document) > PLAIN_BYTES or "filter" in document:
         return False
-    return all(local(element.tag) in _PLAIN_TAGS for element in root.iter()) and weight(root, ()) <= PLAIN_ELEMENTS
+    return all(local(element.tag) in _PLAIN_TAGS for element in root.iter()) and weight(root) <= PLAIN_ELEMENTS
 
 
 def _draw(document: str, side_px: int) -> bytes | str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 from xml.etree.ElementTree import Element
 
 MAX_ELEMENTS = 20_000
 MAX_DEPTH = 200
-MAX_STYLE_MATCHES = 5_000_000  # rules times elements: each rule is held against each element
+MAX_STYLE_MATCHES = 1_000_000  # rules times elements: each rule is held against each element
 MAX_OCTAVES = 16
 MAX_KERNEL_CELLS = 625
 
 _INSIDE_URL = re.compile(r"url\(\s*['\"]?#([^)'\"]+)", re.IGNORECASE)
-_RULE = re.compile(r"([^{}]*)\{([^{}]*)\}")
 _NAMES = re.compile(r"[\w-]+|\*|\[")
 
 
@@ -27,8 +27,8 @@ def local(name: Any) -> str:
 def too_heavy(root: Element) -> str | None:
     """Return why drawing the document would take too long, or None."""
     elements = list(root.iter())
-    styles = [_Styles(element) for element in elements if local(element.tag) == "style"]
-    if sum(len(style.rules) for style in styles) * len(elements) > MAX_STYLE_MATCHES:
+    styles = _Styles("".join("".join(element.itertext()) for element in elements if local(element.tag) == "style"))
+    if styles.matches(len(elements)) > MAX_STYLE_MATCHES:
         return f"SVG holds style rules for {len(elements):,} elements over {MAX_STYLE_MATCHES:,} matches"
     if any(_dear_filter(element) for element in elements):
         return f"SVG holds a filter of more than {MAX_OCTAVES} octaves or {MAX_KERNEL_CELLS} kernel cells"
@@ -51,25 +51,37 @@ def _largest(numbers: str) -> float:
 
 
 class _Styles:
-    """One style sheet's references: by the names in a rule's selector, the ids that the rule points to."""
+    """The references of style sheets: by the names in a rule's selector, the ids that the rule points to."""
 
-    def __init__(self, element: Element) -> None:
-        self.rules: list[tuple[str, str]] = _RULE.findall("".join(element.itertext()))
-        self.targets: defaultdict[str, list[str]] = defaultdict(list)
-        for selector, body in self.rules:
-            for target in _INSIDE_URL.findall(body):
-                for name in set(_NAMES.findall(selector.rsplit("}", 1)[-1])):
-                    self.targets[name].append(target)
-
-    def referred(self, element: Element) -> Iterator[str]:
-        """Yield the ids that may be meant for an element; rather one too many than one too few."""
-        if self.targets:
-            names = [local(element.tag), element.get("id", ""), *element.get("class", "").split(), "*", "["]
+    def __init__(self, sheet: str) -> None:
+        rules = [rule.rpartition("{") for rule in sheet.split("}")]
+        self._targets: defaultdict[str, set[str]] = defaultdict(set)
+        self._most, self._pairs = len(rules), 0
+        for selector, _, body in rules:
+            names, targets = set(_NAMES.findall(selector)), set(_INSIDE_URL.findall(body))
+            self._pairs += len(names) * len(targets)
+            if self._pairs > MAX_STYLE_MATCHES:
+                return
             for name in names:
-                yield from self.targets.get(name, ())
+                self._targets[name] |= targets
+                self._most = max(self._most, len(self._targets[name]))
+
+    def matches(self, elements: int) -> int:
+        """Return how often a rule or an id is held against an element, or a name leads to an id."""
+        return max(self._pairs, self._most * elements)
+
+    def referred(self, element: Element) -> set[str]:
+        """Return the ids that may be meant for an element; rather one too many than one too few."""
+        if not self._targets:
+            return set()
+        names = {local(element.tag), element.get("id", ""), "*", "[", *element.get("class", "").split()}
+        return set().union(*(self._targets.get(name, ()) for name in names))
 
 
-def weight(root: Element, styles: Iterable[_Styles]) -> int:
+_NO_STYLES = _Styles("")
+
+
+def weight(root: Element, styles: _Styles = _NO_STYLES) -> int:
     """Return how many elements are drawn with every reference followed; too deep and cycles count as too many.
 
     Every reference counts as a copy of what it refers to: a <use>, and a pattern, mask, clip or filter by url(#id);
@@ -86,9 +98,8 @@ def weight(root: Element, styles: Iterable[_Styles]) -> int:
             return known
         weights[id(element)] = MAX_ELEMENTS + 1  # stands while its own tree is counted, so that a cycle meets it
         total = 1 + sum(weigh(child, depth + 1) for child in element)
-        targets = [(name, copies) for name, copies in _referred(element)]
-        targets += [(name, _points(element)) for style in styles for name in style.referred(element)]
-        for name, copies in targets:
+        by_style = ((name, _points(element)) for name in sorted(styles.referred(element)))
+        for name, copies in chain(_referred(element), by_style):
             target = by_id.get(name)
             if target is not None:
                 total += weigh(target, depth + 1) * (copies if local(target.tag) == "marker" else 1)

@@ -204,6 +204,12 @@ def huge_tile() -> bytes:
     return svg(tile + '<rect fill="url(#p)" width="8" height="8"/>')
 
 
+def rule_of_many() -> bytes:
+    """Return one style rule that points every element to thousands of patterns."""
+    fills = "".join(f"fill:url(#p{n});" for n in range(9000))
+    return svg(f"<style>*{{{fills}}}</style>{RECT * 900}")
+
+
 def filtered(primitive: str) -> bytes:
     """Return a rectangle with a filter."""
     return svg(f'<filter id="f">{primitive}</filter><rect width="8" height="8" filter="url(#f)"/>')

@@ -205,6 +205,11 @@ def test_marks_are_few_short_and_the_same_each_time() -> None:
     assert all(len(mark) <= MAX_MARK_CHARACTERS and mark.isprintable() for mark in found)
 
 
+def test_statements_without_end_are_not_searched_for_one() -> None:
+    refused = read(xmp_png(f"<dc:rights>{'no ' * 100_000}</dc:rights>"))
+    assert isinstance(refused, Unusable) and refused.reason == "unreadable rights statement"
+
+
 def test_what_says_nothing_has_no_marks() -> None:
     assert all(marks(content) == () for content in FILES.values())
     plain = io.BytesIO()
