@@ -52,7 +52,14 @@ class ExampleMaker:
         self.side_px = side_px
 
     def make(self, rows: Tensor, generator: Generator) -> Example:
-        """rows [B] of the corpus -> an example of B pictures, tasks in fixed slices."""
+        """rows [B] of the corpus -> an example of B pictures, tasks in fixed slices.
+
+        In full precision, whatever the network runs in: affine_grid in bfloat16 moves pixels by a quarter of one.
+        """
+        with torch.autocast(rows.device.type, enabled=False):
+            return self._make(rows, generator)
+
+    def _make(self, rows: Tensor, generator: Generator) -> Example:
         bank = self.corpus.bank
         placement = bank.place(rows, self.augmentation, generator)
         clean = bank.paint(rows, placement, self.side_px)

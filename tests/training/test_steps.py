@@ -47,6 +47,14 @@ def test_the_same_generator_makes_the_same_example(dataset: Dataset) -> None:
         assert torch.equal(tensor, two.condition.tensors()[name])
 
 
+def test_pictures_are_painted_in_full_precision_under_autocast(dataset: Dataset) -> None:
+    moved = Augmentation(placed_share=1.0, hue_share=1.0)
+    maker = ExampleMaker(corpus_of(dataset), TaskMix(shares=EVEN), moved, 64)
+    plain = maker.make(torch.arange(12), Generator().manual_seed(5)).clean
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(maker.make(torch.arange(12), Generator().manual_seed(5)).clean, plain)
+
+
 def test_what_is_dropped_always_or_never_is(dataset: Dataset) -> None:
     text = {"text_to_image": 1.0}
     never = made(dataset, TaskMix(shares=text, text_dropped=0, style_dropped=0, appearance_dropped=0), 30).condition
