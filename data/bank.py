@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from data.dataset import Dataset
+from data.errors import DataError
 from data.resident import Layers, StreamedLayers, lives_on_device, resident_layers
 
 MOST_PARTNERS = 8
@@ -71,7 +72,12 @@ class PictureBank:
 
         Args:
             resident: decode all now, true; read each batch from disk when it is painted, false; by size, auto.
+
+        Raises:
+            DataError: the dataset keeps its pictures' shapes, which no bank of squares holds.
         """
+        if dataset.index.column("width_px").any():
+            raise DataError(f"{dataset.folder} keeps its pictures' shapes: ingest them with checks.shape=square")
         stays = lives_on_device(dataset, len(rows), resident)
         layers: Layers = resident_layers(dataset, rows) if stays else StreamedLayers(dataset, rows)
         records = [dataset.records[row] for row in rows]

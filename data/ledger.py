@@ -9,6 +9,7 @@ changes it. A run that resumes at a position takes back all that was written bey
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -185,4 +186,4 @@ def _whole_lines(file: Path) -> list[str]:
 
 def _drop_torn_line(file: Path) -> None:
     if file.is_file():
-        file.write_text("".join(f"{line}\n" for line in _whole_lines(file)))
+        os.truncate(file, file.read_bytes().rfind(b"\n") + 1)  # in place: a rewrite that is killed would lose them all

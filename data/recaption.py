@@ -166,24 +166,19 @@ def _check_subjects(dataset: Dataset, captions: Mapping[str, tuple[str, ...]], t
 
 def _write(dataset: Dataset, captions: Mapping[str, tuple[str, ...]], folder: Path, inputs: str) -> None:
     card = dataset.card
-    writer = DatasetWriter(folder, max(shard.samples for shard in card.shards), card.sources)
-    samples = tqdm(dataset.samples(), total=len(dataset), desc="writing", unit=" samples", delay=1, file=sys.stderr)
-    for text, picture in samples:
-        record = Record.from_json(text)
-        writer.add(edited(record, captions[record.key]) if record.key in captions else record, picture)
-    for line in _lines(dataset.folder / REFUSALS_FILE):
-        writer.refuse(Refused(**line))
-    for line in _lines(dataset.folder / NEAR_COPIES_FILE):
-        writer.list_copies(line)
-    writer.finish(
-        Provenance(
-            name=card.name,
-            policy=card.policy,
-            picture_px=card.picture_px,
-            origins=card.sources,
-            inputs_sha256=inputs,
-        )
+    provenance = Provenance(
+        name=card.name, policy=card.policy, picture_px=card.picture_px, origins=card.sources, inputs_sha256=inputs
     )
+    samples = tqdm(dataset.samples(), total=len(dataset), desc="writing", unit=" samples", delay=1, file=sys.stderr)
+    with DatasetWriter(folder, max(shard.samples for shard in card.shards), card.sources) as writer:
+        for text, picture in samples:
+            record = Record.from_json(text)
+            writer.add(edited(record, captions[record.key]) if record.key in captions else record, picture)
+        for line in _lines(dataset.folder / REFUSALS_FILE):
+            writer.refuse(Refused(**line))
+        for line in _lines(dataset.folder / NEAR_COPIES_FILE):
+            writer.list_copies(line)
+        writer.finish(provenance)
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:

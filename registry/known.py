@@ -60,8 +60,13 @@ def known_models(registry: RegistrySettings, roots: Sequence[Path]) -> list[Know
 
 def artifact_folders(roots: Sequence[Path]) -> list[Path]:
     """Return the folders at or below ``roots`` that hold a card, sorted; hidden ones are somebody's half-made work."""
-    files = {file for root in roots if root.is_dir() for file in root.rglob(CARD_FILE)}
-    return sorted(file.parent for file in files if not any(part.startswith(".") for part in file.parent.parts[1:]))
+    return sorted(folders_with(CARD_FILE, roots))
+
+
+def folders_with(name: str, roots: Sequence[Path]) -> set[Path]:
+    """Return the folders at or below ``roots`` that hold a file of that name and are not hidden below their root."""
+    found = ((root, file.parent) for root in roots if root.is_dir() for file in root.rglob(name))
+    return {folder for root, folder in found if not any(part[0] == "." for part in folder.relative_to(root).parts)}
 
 
 def _registered(registry: RegistrySettings, version: RegisteredVersion) -> KnownModel:

@@ -13,13 +13,14 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from data.ledger import EpochOf, Ledger
 from data.order import Order, SampleOrder, StepRows
+from training.errors import TrainingError
 
 
 class RowLoaders(lightning.LightningDataModule):  # type: ignore[misc]
     """Training rows by (seed, epoch, position), held-out rows in a fixed order.
 
-    Its state in a checkpoint is the position in samples: the same on every rank, and right for a run that resumes
-    with other ranks or another batch.
+    Its state in a checkpoint is the position in samples and the planned order's digest: the same on every rank, and
+    right for a run that resumes with other ranks or another batch.
     """
 
     def __init__(
@@ -36,8 +37,8 @@ class RowLoaders(lightning.LightningDataModule):  # type: ignore[misc]
         """``batch_pictures`` a rank and step; the first ``heldout_pictures`` of ``heldout_rows`` are validated.
 
         Args:
-            planned: the order without regard to what was revoked since; with ``ledger``, a folder, what was handed
-                over is written there and measured against it.
+            planned: the order without regard to what was revoked since, which a resumed run must share; with
+                ``ledger``, a folder, what was handed over is written there and measured against it.
             ahead: told the rows of a batch as soon as they are known, one batch before they are used.
         """
         super().__init__()
@@ -45,6 +46,7 @@ class RowLoaders(lightning.LightningDataModule):  # type: ignore[misc]
         self.batch_pictures = batch_pictures
         self.heldout_count = min(heldout_rows, heldout_pictures)
         self._planned, self._ledger_folder, self._ahead = planned, ledger, ahead
+        self._planned_sha256 = planned.digest() if planned else ""
         self._ledger: Ledger | None = None
         self._resumed_step, self._resumed_position = 0, 0
 
@@ -56,8 +58,14 @@ class RowLoaders(lightning.LightningDataModule):  # type: ignore[misc]
         return self._resumed_position + batches * self.batch_pictures * int(trainer.world_size)
 
     def train_dataloader(self) -> Any:
-        """Start where the run stands: the position follows from the step, not from a loader's state."""
+        """Start where the run stands: the position follows from the step, not from a loader's state.
+
+        Raises:
+            TrainingError: a work was revoked between the starts of two ranks, so that their orders differ.
+        """
         trainer: Any = self.trainer
+        if trainer.strategy.broadcast(self._planned_sha256) != self._planned_sha256:
+            raise TrainingError("a work was revoked while the processes started: run the same command again")
         rows = StepRows(
             self.order,
             first_step=trainer.global_step,
@@ -67,7 +75,7 @@ class RowLoaders(lightning.LightningDataModule):  # type: ignore[misc]
             position=self.position,
         )
         if self._ledger_folder is not None and self._planned is not None:
-            epoch = EpochOf.of(self._planned.rows, self._planned.digest())
+            epoch = EpochOf.of(self._planned.rows, self._planned_sha256)
             place = {"rank": trainer.global_rank, "ranks": trainer.world_size}
             self._ledger = Ledger(self._ledger_folder, epoch, **place, position=self.position)
         return DataLoader(_Told(rows, self._hand_over), batch_size=None, num_workers=0)
@@ -76,10 +84,19 @@ class RowLoaders(lightning.LightningDataModule):  # type: ignore[misc]
         """Return the state, and close the ledger up to here."""
         if self._ledger is not None:
             self._ledger.close_at(self.position)
-        return {"step": int(self.trainer.global_step), "position": self.position}
+        return {"step": int(self.trainer.global_step), "position": self.position, "order": self._planned_sha256}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Count on from a checkpoint's position."""
+        """Count on from a checkpoint's position.
+
+        Raises:
+            TrainingError: it is of another order, so that samples would be missed and seen twice.
+        """
+        if state_dict.get("order", self._planned_sha256) != self._planned_sha256:
+            raise TrainingError(
+                "the last checkpoint is of another order: the dataset, seed or dataset.colour_share was another; set"
+                " them back, or pass another out="
+            )
         self._resumed_step, self._resumed_position = int(state_dict["step"]), int(state_dict["position"])
 
     def teardown(self, stage: str) -> None:

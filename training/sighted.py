@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,9 +96,9 @@ def _follow(
 
 def _parent_digest(card: Mapping[str, Any]) -> str | None:
     """Return the digest of what a model was made from: an adapter's base, or the backbone that a run went on from."""
-    base = card.get("base") or {}
-    if base.get("digest"):
-        return str(base["digest"])
+    parent = card.get("base") or card.get("initial") or {}
+    if parent.get("digest"):
+        return str(parent["digest"])
     initial = (card.get("config") or {}).get("initial")
     try:
         return digest_folder(Path(initial)) if initial and (Path(initial) / CARD_FILE).is_file() else None
@@ -124,7 +125,7 @@ def described(one: Revocation, manifests: Sequence[Path]) -> dict[str, float]:
     """
     shares = {}
     for file in manifests:
-        card = json.loads(file.read_bytes())
+        card = _manifest(file)
         splits = card.get("collection_splits") or {}
         learnt = {name: counts.get("train", 0) for name, counts in splits.items()}
         taken = {origin["collection"] for origin in card.get("sources", []) if _is_of(one, origin)}
@@ -132,6 +133,16 @@ def described(one: Revocation, manifests: Sequence[Path]) -> dict[str, float]:
         if share:
             shares[str(card["version"])] = share
     return shares
+
+
+def _manifest(file: Path) -> Mapping[str, Any]:
+    """Return what a manifest says, nothing where it is none: the answer must not wait for a file beside it."""
+    try:
+        card = json.loads(file.read_bytes())
+    except ValueError as error:
+        print(f"warning: not read: {file} is no JSON ({error})", file=sys.stderr)
+        return {}
+    return card if isinstance(card, dict) and "version" in card else {}
 
 
 def _is_of(one: Revocation, origin: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from atelier import CONF_FOLDER
 from data.dataset import Dataset, open_dataset
 from data.order import SampleOrder
 from data.unrevoked import UnrevokedOrder
-from registry.artifacts import read_card
+from registry.artifacts import digest_folder, read_card
 from registry.register import register_model
 from synthesis.backbone import MultiTaskTransformer
 from synthesis.condition import APPEARANCE_WIDTH
@@ -54,7 +54,7 @@ def train(config: DictConfig) -> Path:
     folder = Path(config.out)
     lists = RunLists(folder, dataset, recipe="balanced", seed=config.seed, colour_share=config.dataset.colour_share)
     train_rows, heldout_rows = lists.at_start().rows(split="train"), heldout(dataset)
-    earlier_pictures = start_from(network, Path(config.initial)) if config.initial else 0
+    earlier = start_from(network, Path(config.initial)) if config.initial else None
     average: ExponentialAverage = instantiate(config.average)
     trainer = make_trainer(config, folder, average)
     module = DiffusionTraining(
@@ -80,9 +80,10 @@ def train(config: DictConfig) -> Path:
     fit(trainer, module, loaders, folder)
     if trainer.is_global_zero:
         drawn = loaders.position
-        seen = drawn + earlier_pictures
+        seen = drawn + (earlier["images_seen"] if earlier else 0)
         entry = dataset_entry(dataset, len(train_rows), seen, lists.end(order, drawn))
         card = backbone_card(config, entry, seen, time.monotonic() - begin, trainer)
+        card |= {"initial": earlier} if earlier else {}
         with average.worn_by(network):
             export_backbone(network, folder / "backbone", card, attribution(dataset))
         print(f"backbone: {folder / 'backbone'} ({seen:,} pictures seen)")
@@ -104,8 +105,8 @@ def new_network(sizes: DictConfig, styles: tuple[str, ...]) -> MultiTaskTransfor
     return network
 
 
-def start_from(network: MultiTaskTransformer, folder: Path) -> int:
-    """Load the weights of an earlier backbone of the same shape; return how many pictures it had seen."""
+def start_from(network: MultiTaskTransformer, folder: Path) -> dict[str, Any]:
+    """Load the weights of an earlier backbone of the same shape; return its digest, folder and pictures seen."""
     if not (folder / "transformer" / "config.json").is_file():
         raise TrainingError(f"initial={folder} is not a backbone: name a folder that atelier train wrote")
     earlier = MultiTaskTransformer.from_pretrained(str(folder / "transformer"), dtype=torch.float32)
@@ -113,7 +114,8 @@ def start_from(network: MultiTaskTransformer, folder: Path) -> int:
         if not name.startswith("_") and name != "dropout" and list_or_self(earlier.config[name]) != list_or_self(value):
             raise TrainingError(f"initial={folder}: its {name} is {earlier.config[name]}, this run's is {value}")
     network.load_state_dict(earlier.state_dict())
-    return int(read_card(folder)["run"]["images_seen"])
+    seen = int(read_card(folder)["run"]["images_seen"])
+    return {"digest": digest_folder(folder), "source": str(folder), "images_seen": seen}
 
 
 def list_or_self(value: Any) -> Any:

@@ -19,6 +19,7 @@ from data.errors import DatasetError
 from data.record import Record
 from data.revocation_list import KINDS
 from data.revocations import Held, Revocation, Revocations, leading_parts
+from registry.known import folders_with
 from training.errors import TrainingError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -38,8 +39,7 @@ def known_datasets(roots: Sequence[Path], cards: Iterable[Mapping[str, Any]]) ->
 
     A folder that cannot be opened is told on the error stream and left out.
     """
-    files = {file for root in roots if root.is_dir() for file in root.rglob(CARD_FILE)}
-    folders = {file.parent for file in files if not any(part.startswith(".") for part in file.parent.parts[1:])}
+    folders = folders_with(CARD_FILE, roots)
     named = {folder for card in cards for folder in _named(card) if (folder / CARD_FILE).is_file()}
     found: dict[str, Dataset] = {}
     for folder in sorted(folders | named):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from data.bank import Augmentation, PictureBank, Placement, move, shrink, turn_h
 from data.dataset import Dataset, on_ground, open_dataset
 from data.errors import DataError
 from data.resident import StreamedLayers, lives_on_device, premultiplied
+from tests.data.loading import write_dataset
 
 SIDE = 64
 STILL = Augmentation(placed_share=0, flip_share=0, hue_share=0, ground_share=0, black_ink_share=1)
@@ -215,3 +217,9 @@ def test_a_bank_is_resident_by_size_or_as_told(dataset: Dataset) -> None:
     assert lives_on_device(dataset, 10**9, True) and not lives_on_device(dataset, 1, False)
     with pytest.raises(DataError, match=r"dataset\.resident is 'maybe': it must be auto, true or false"):
         lives_on_device(dataset, 1, "maybe")
+
+
+def test_pictures_that_keep_their_shapes_are_refused_in_words(tmp_path: Path) -> None:
+    shaped = write_dataset(tmp_path / "shaped", 6, shaped=True)
+    with pytest.raises(DataError, match=r"keeps its pictures' shapes: ingest them with checks.shape=square"):
+        PictureBank.of(shaped, shaped.rows(split="train"))

@@ -17,10 +17,10 @@ from omegaconf import DictConfig
 from atelier import main
 from data.dataset import Dataset, open_dataset
 from data.order import SampleOrder
-from data.revocations import load_revocations
+from data.revocations import Revocation, load_revocations
 from registry.ancestry import ancestry, draw
 from registry.artifacts import digest_folder, read_card, write_card
-from registry.known import known_models
+from registry.known import folders_with, known_models
 from registry.policies import no_revoked_work, revoked_work_told
 from registry.promotion import hold_against_gate
 from registry.resolve import resolve_model
@@ -29,6 +29,7 @@ from registry.settings import RegistrySettings
 from training.balance import balanced
 from training.exposure import counted, expected
 from training.lists import read_seen
+from training.sighted import described
 from training.steps import DiffusionTraining
 from training.train import train
 
@@ -382,3 +383,20 @@ def test_a_word_that_may_mean_two_things_is_asked_back(registry: RegistrySetting
     assert made.records[0].creator == made.records[0].collection == "twin"
     where = f"datasets=['{tmp_path}/twin']"
     assert "'twin' may be a collection or a creator: pass kind=" in say("twin", "reason=x", where, mistake=True)
+
+
+def test_below_a_hidden_folder_datasets_are_found_and_hidden_ones_below_the_root_are_not(tmp_path: Path) -> None:
+    for name in (".home/data/one", ".home/data/.two.partial/whole"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "dataset.json").touch()
+    root = tmp_path / ".home" / "data"
+    assert folders_with("dataset.json", [root, tmp_path / "nowhere"]) == {root / "one"}
+
+
+def test_a_manifest_that_is_none_does_not_keep_the_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (one, other) = (tmp_path / "one.json", tmp_path / "other.json")
+    one.write_text('{"version":')
+    other.write_text("[]")
+    revocation = Revocation(sequence=1, time="", who="me", reason="asked", kind="collection", value="noto")
+    assert described(revocation, [one, other]) == {}
+    assert f"{one} is no JSON" in capsys.readouterr().err

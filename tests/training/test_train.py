@@ -19,7 +19,7 @@ from torch import Tensor
 
 from atelier import PROJECT_ROOT
 from data.dataset import Dataset
-from registry.artifacts import read_card
+from registry.artifacts import digest_folder, read_card
 from synthesis.backbone import MultiTaskTransformer
 from synthesis.pipeline import MultiTaskPipeline
 from training.balance import balanced
@@ -212,10 +212,18 @@ def test_a_run_goes_on_from_an_earlier_backbone(whole: DictConfig, smoke: Compos
     earlier = Path(whole.out) / "backbone"
     further = smoke(f"initial={earlier}", "max_steps=1", "average.decay=0", "optimizer.learning_rate=1e-12")
     folder = train(further)
-    assert read_card(folder)["run"]["images_seen"] == 6 * 8 + 8
+    card = read_card(folder)
+    assert card["run"]["images_seen"] == 6 * 8 + 8
+    assert card["initial"]["digest"] == digest_folder(earlier)
     before, after = load_file(earlier / WEIGHTS), load_file(folder / WEIGHTS)
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, atol=1e-5, rtol=1e-3)
+
+
+def test_a_run_does_not_go_on_with_another_order_of_samples(smoke: Compose) -> None:
+    train(smoke("max_steps=1", "checkpoint_steps=1"))
+    with pytest.raises(TrainingError, match="the last checkpoint is of another order: the dataset, seed or"):
+        train(smoke("max_steps=2", "seed=5"))
 
 
 def test_a_backbone_of_another_shape_is_refused_as_a_start(whole: DictConfig, smoke: Compose) -> None:
