@@ -79,10 +79,10 @@ def straight() -> dict[str, DictConfig]:
 
 
 @pytest.fixture
-def whole(straight: dict[str, DictConfig], smoke: Compose) -> DictConfig:
-    """Return the settings of a run of six steps that is done."""
+def whole(straight: dict[str, DictConfig], smoke: Compose, tmp_path: Path) -> DictConfig:
+    """Return the settings of a run of six steps that is done, elsewhere than that of the test that asks first."""
     if "whole" not in straight:
-        straight["whole"] = smoke()
+        straight["whole"] = smoke(f"out={tmp_path / 'whole'}")
         train(straight["whole"])
     return straight["whole"]
 
