@@ -34,9 +34,8 @@ def in_drawn_order(dataset: Dataset, rows: Sequence[int], seed: int) -> list[int
 
 
 def colour_rows(dataset: Dataset, splits: Sequence[str] = SPLITS) -> list[int]:
-    """Return the rows of some splits that are drawn in colour and not revoked: one-colour drawings are ink alone."""
-    records = dataset.records
-    return [row for row in dataset.rows() if records[row].split in splits and not records[row].monochrome]
+    """Return the rows of some splits that are drawn in colour: one-colour drawings are an ink without a colour."""
+    return [row for row, record in enumerate(dataset.records) if record.split in splits and not record.monochrome]
 
 
 def matched_by_style(dataset: Dataset, rows: Sequence[int], candidates: Sequence[int], seed: int) -> list[int]:
