@@ -116,9 +116,10 @@ def build_dataset(
         KeyboardInterrupt: when interrupted; says how much is kept.
     """
     inputs = inputs_sha256(source, policy, settings, rules)
+    work = _work_sha256(inputs, settings, policy)
     if (existing := finished(out, inputs, replace=replace)) is not None:
         return existing
-    with _told(out), partial_folder(out, _work_sha256(inputs, settings), replace=replace) as folder:
+    with _told(out), partial_folder(out, work, replace=replace) as folder:
         parts = folder / PARTS
         with _kept(parts):
             parts.mkdir(exist_ok=True)
@@ -175,10 +176,11 @@ def inputs_sha256(source: Source, policy: Policy, settings: BuildSettings, rules
     return hashlib.sha256(canonical_json([origins, *described, shape])).hexdigest()
 
 
-def _work_sha256(inputs: str, settings: BuildSettings) -> str:
-    """Return the digest of what parts can be gone on with: the inputs, their size, and what draws them."""
+def _work_sha256(inputs: str, settings: BuildSettings, policy: Policy) -> str:
+    """Return the digest of what parts can be gone on with: the inputs, their size, what draws them, what is revoked."""
     versions = [importlib.metadata.version(package) for package in DRAWING_PACKAGES]
-    return hashlib.sha256(canonical_json([inputs, settings.part_drawings, versions])).hexdigest()
+    drawn = [settings.part_drawings, versions, policy.revocations.through]
+    return hashlib.sha256(canonical_json([inputs, *drawn])).hexdigest()
 
 
 def finished(out: Path, inputs: str, *, replace: bool = False) -> Dataset | None:

@@ -151,6 +151,8 @@ class Cache:
                 with safe_open(file, "pt") as pack:
                     self._check_encoder((pack.metadata() or {}).get("encoder", "none"), file)
                     self._packs[file] = [bytes(key) for key in pack.get_tensor("keys").numpy()]
+            except FileNotFoundError:
+                continue  # another process found it damaged and removed it
             except SafetensorError:
                 file.unlink(missing_ok=True)
 

@@ -118,7 +118,8 @@ def brand_rows(
 
 def _one_row_a_subject(brand: Dataset, seed: int) -> list[int]:
     rows: dict[str, int] = {}
-    for row, record in enumerate(brand.records):
+    for row in brand.rows():  # what was revoked is not among them
+        record = brand.records[row]
         plain = PLAIN.search(record.subject) or LEFT_OUT_CATEGORIES.search(_category(record))
         if not plain and not _is_mark(record):
             rows.setdefault(record.subject, row)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from atelier import CONF_FOLDER
 from data.dataset import Dataset, open_dataset
+from data.ledger import check_ledger
 from data.order import SampleOrder
 from data.unrevoked import UnrevokedOrder
 from registry.artifacts import digest_folder, read_card
@@ -86,6 +87,8 @@ def train(config: DictConfig) -> Path:
         card |= {"initial": earlier} if earlier else {}
         with average.worn_by(network):
             export_backbone(network, folder / "backbone", card, attribution(dataset))
+        for epoch in check_ledger(folder / "ledger")[-1:]:
+            print(f"ledger: {epoch}")
         print(f"backbone: {folder / 'backbone'} ({seen:,} pictures seen)")
         if config.register:
             version = register_model(folder / "backbone", "backbone", store=instantiate(config.registry).store)

@@ -35,9 +35,7 @@ def make_dataset() -> MakeDataset:
         for number in range(count):
             content = _shape(seed * 10_000 + number)
             writer.add(_record(folder.name, number, splits[number % len(splits)], content), content)
-        provenance = Provenance(
-            name=folder.name, policy="commercial", picture_px=128, origins=(), inputs_sha256=""
-        )
+        provenance = Provenance(name=folder.name, policy="commercial", picture_px=128, origins=(), inputs_sha256="")
         writer.finish(provenance)
         return folder
 
