@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import socket
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,22 @@ class Journal:
     def withdraw(self) -> None:
         """Forget the declared entry: its line is written, or its move was never made."""
         self.intent_path.unlink(missing_ok=True)
+
+    def finish(self, is_made: Callable[[Line], bool] = lambda entry: True) -> None:
+        """Write the line that was declared when its writer was killed, if the move that it records was made.
+
+        The caller holds ``lock_path``.
+        """
+        entry = self.declared()
+        if entry is None:
+            return
+        # Only a writer that was killed leaves a line without its end.
+        self.cut_torn_line()
+        is_unwritten = entry.pop("sequence") == len(self.read()) + 1
+        del entry["key"]
+        if is_unwritten and is_made(entry):
+            self.append(entry)
+        self.withdraw()
 
     def cut_torn_line(self) -> bool:
         """Cut off a last line that a kill left without its end; return whether there was one."""

@@ -167,17 +167,11 @@ def hold_against_gate(
 
 def reconcile(registry: RegistrySettings) -> None:
     """Bring journal and alias together after a kill between them. The caller holds the journal's lock."""
-    ledger = registry.ledger
-    intent = ledger.declared()
-    if intent is None:
-        return
-    # Only a writer that was killed leaves a line without its end.
-    ledger.cut_torn_line()
-    is_unwritten = intent.pop("sequence") == len(ledger.read()) + 1
-    del intent["key"]
-    if is_unwritten and registry.store.alias_version(intent["model"], intent["alias"]) == intent["version"]:
-        ledger.append(intent)
-    ledger.withdraw()
+
+    def is_made(move: Line) -> bool:
+        return bool(registry.store.alias_version(move["model"], move["alias"]) == move["version"])
+
+    registry.ledger.finish(is_made)
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ def revocation_lines(registry: RegistrySettings) -> list[Line]:
     if not any(path.is_file() for path in (ledger.path, ledger.head_path, ledger.intent_path)):
         return []
     with hold_lock(ledger.lock_path):
-        _finish(registry)
+        ledger.finish()
         return ledger.read()
 
 
@@ -63,26 +63,12 @@ def write_revocation(registry: RegistrySettings, entry: Line, *, who: str | None
     """
     ledger = registry.revoked
     with hold_lock(ledger.lock_path):
-        _finish(registry)
+        ledger.finish()
         dated = signed_by(who) | entry
         ledger.declare(dated)
         line = ledger.append(dated)
         ledger.withdraw()
     return line
-
-
-def _finish(registry: RegistrySettings) -> None:
-    """Write the line that was declared when its writer was killed. The caller holds the lock."""
-    ledger = registry.revoked
-    intent = ledger.declared()
-    if intent is None:
-        return
-    ledger.cut_torn_line()
-    is_unwritten = intent.pop("sequence") == len(ledger.read()) + 1
-    del intent["key"]
-    if is_unwritten:
-        ledger.append(intent)
-    ledger.withdraw()
 
 
 def sightings(model: ResolvedModel, lines: list[Line]) -> list[Sighting]:
