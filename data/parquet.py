@@ -11,7 +11,7 @@ from typing import Any
 
 from data.errors import SourceError
 from data.notes import Columns, Whole, collection_name, note_of
-from data.pictures import day_of
+from data.pictures import day_of, file_digest
 from data.record import Drawing, Origin, Refused
 from data.tabular import parquet_batches
 
@@ -65,8 +65,7 @@ class ParquetSource:
     def _origin(self) -> Origin:
         digest = hashlib.sha256()
         for file in self.files:
-            with file.open("rb") as content:
-                digest.update(f"{self._name(file)}\n".encode() + hashlib.file_digest(content, "sha256").digest())
+            digest.update(f"{self._name(file)}\n".encode() + file_digest(file))
         return self._whole.origin(f"parquet:{self._whole.collection}", digest.hexdigest())
 
     def drawings(self) -> Iterator[Drawing | Refused]:

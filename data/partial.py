@@ -1,4 +1,4 @@
-"""A folder that takes another's place once it is whole, and outlives the process that was filling it."""
+"""Files and folders that take their place once they are whole; a folder outlives the process that was filling it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ from data.errors import DatasetError, SourceError
 WHOLE = "whole"
 _LOCK = "lock"
 _DIGEST_CHARACTERS = 16
+
+
+@contextmanager
+def partial_file(out: Path) -> Iterator[Path]:
+    """Give a sibling file that becomes ``out`` once it is written; whatever stops that leaves nothing."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        yield partial
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -105,8 +105,7 @@ class FolderSource:
             said = problem or self._note(file)
             digest.update(f"{shown(file.relative_to(self.path).as_posix())}\n{said}\n".encode())
             if problem is None:
-                with file.open("rb") as content:
-                    digest.update(hashlib.file_digest(content, "sha256").digest())
+                digest.update(file_digest(file))
         return [self._whole.origin(f"folder:{self.collection}", digest.hexdigest())]
 
     def drawings(self) -> Iterator[Drawing | Refused]:
@@ -222,6 +221,12 @@ def shown(name: str) -> str:
 def day_of(file: Path) -> str:
     """Return the day that a file was last written, as 2026-01-31."""
     return datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat()
+
+
+def file_digest(file: Path) -> bytes:
+    """Return the SHA-256 of a file's content."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
 
 
 def _pairs(note: Note) -> Iterator[tuple[str, str]]:

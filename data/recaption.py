@@ -28,7 +28,7 @@ from data.build import finished
 from data.dataset import Dataset, open_dataset
 from data.errors import DataError, DatasetError, SourceError
 from data.notes import Unreadable, clean, subject_of
-from data.partial import WHOLE, partial_folder
+from data.partial import WHOLE, partial_file, partial_folder
 from data.record import MAX_CAPTIONS, Record, Refused
 from data.settings import require
 from data.sheet import write_sheet
@@ -72,15 +72,15 @@ def hand_out(dataset: Dataset, out: Path) -> int:
         SourceError: ``out`` is neither .csv, .tsv nor .parquet.
     """
     rows = _shown(_row_of(record) for record in dataset.each_record())
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    if out.suffix == ".parquet":
-        _write_parquet(partial, rows)
-    elif out.suffix in DELIMITERS:
-        _write_text(partial, rows, DELIMITERS[out.suffix])
-    else:
-        raise SourceError(f"out={out} is no table: name a .csv, .tsv or .parquet file, or give from=TABLE to import")
-    partial.replace(out)
+    with partial_file(out) as partial:
+        if out.suffix == ".parquet":
+            _write_parquet(partial, rows)
+        elif out.suffix in DELIMITERS:
+            _write_text(partial, rows, DELIMITERS[out.suffix])
+        else:
+            raise SourceError(
+                f"out={out} is no table: name a .csv, .tsv or .parquet file, or give from=TABLE to import"
+            )
     return len(dataset)
 
 

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from data.dataset import Dataset
+from data.partial import partial_file
 from data.record import Record
 
 _HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>
@@ -23,14 +24,11 @@ def write_sheet(dataset: Dataset, out: Path, *, most: int) -> None:
     """Write the first ``most`` pictures, two kilobytes each, with key, captions and where these come from."""
     shown = min(most, len(dataset))
     told = f"{shown:,} of {len(dataset):,} samples. Find a key here, edit its row in the table."
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    with partial.open("w", encoding="utf-8") as page:
+    with partial_file(out) as partial, partial.open("w", encoding="utf-8") as page:
         page.write(_HEAD.format(title=escape(f"Captions of {dataset.card.name}"), told=told))
         for _, (text, picture) in zip(range(shown), dataset.samples(), strict=False):
             page.write(_figure(Record.from_json(text), picture))
         page.write("</main></html>\n")
-    partial.replace(out)
 
 
 def _figure(record: Record, picture: bytes) -> str:

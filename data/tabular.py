@@ -13,7 +13,7 @@ from typing import Any
 
 from data.errors import SourceError
 from data.notes import Columns, Unreadable, Whole, collection_name, note_of
-from data.pictures import day_of, shown, why_not_read
+from data.pictures import day_of, file_digest, shown, why_not_read
 from data.record import Drawing, Origin, Refused
 
 BATCH_ROWS = 1024
@@ -71,11 +71,11 @@ class TableSource:
 
     @cached_property
     def _origin(self) -> Origin:
-        digest = hashlib.sha256(_file_digest(_found(self.table)))
+        digest = hashlib.sha256(file_digest(_found(self.table)))
         for drawing in self.drawings():
             digest.update(drawing.key.encode())
             if isinstance(drawing, Drawing):
-                digest.update(_file_digest(Path(str(drawing.content))))
+                digest.update(file_digest(Path(str(drawing.content))))
         return self._whole.origin(f"table:{self._whole.collection}", digest.hexdigest())
 
     def drawings(self) -> Iterator[Drawing | Refused]:
@@ -208,8 +208,3 @@ def _found(file: Path) -> Path:
     if not file.is_file():
         raise SourceError(f"{file} does not exist: pass a .csv, .tsv or .parquet table")
     return file
-
-
-def _file_digest(file: Path) -> bytes:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").digest()

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from data.errors import SourceError
 from data.notes import Columns, Note, Unreadable, Whole, collection_name, note_of
-from data.pictures import MAX_SIDECAR_BYTES, PICTURE_SUFFIXES, day_of, shown, why_not_read
+from data.pictures import MAX_SIDECAR_BYTES, PICTURE_SUFFIXES, day_of, file_digest, shown, why_not_read
 from data.record import Drawing, Origin, Refused
 from data.tabular import parquet_batches
 
@@ -91,8 +91,7 @@ class TarSource:
         for shard in self.shards:
             for file in (shard, _table_of(shard)):
                 if file.exists() and why_not_read(file, file.parent) is None:
-                    with file.open("rb") as content:
-                        digest.update(file.name.encode() + hashlib.file_digest(content, "sha256").digest())
+                    digest.update(file.name.encode() + file_digest(file))
         return self._whole.origin(f"wds:{self._whole.collection}", digest.hexdigest())
 
     def drawings(self) -> Iterator[Drawing | Refused]:

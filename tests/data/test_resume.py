@@ -20,6 +20,7 @@ from data.dataset import Dataset
 from data.draw import Chunk
 from data.errors import DatasetError, SourceError
 from data.iconify import IconifySource
+from data.partial import partial_file
 from data.parts import PartWriter
 from data.policy import load_policy
 from data.shards import ShardWriter
@@ -174,3 +175,13 @@ def test_a_source_that_gives_nothing_leaves_nothing(make_set: MakeSet, tmp_path:
     with pytest.raises(SourceError, match=r"no picture was admitted \(empty picture: 1\)"):
         build(path, tmp_path / "out")
     assert not partial_folders(tmp_path / "out")
+
+
+def test_a_file_takes_its_place_whole_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "table.csv"
+    with partial_file(out) as partial:
+        partial.write_text("whole")
+    with pytest.raises(KeyboardInterrupt), partial_file(out) as partial:
+        partial.write_text("torn")
+        raise KeyboardInterrupt
+    assert [(file.name, file.read_text()) for file in out.parent.iterdir()] == [("table.csv", "whole")]
