@@ -32,7 +32,7 @@ from data.record import Drawing, Origin, Refused, canonical_json
 from data.workers import Engine, LocalEngine
 from data.writer import SAMPLES_PER_SHARD, DatasetWriter, Provenance
 
-RECIPE = 2  # raised whenever the same inputs would give other samples
+RECIPE = 3  # raised whenever the same inputs would give other samples
 MIN_PICTURE_PX, MAX_PICTURE_PX = 16, 1024
 PARTS = "parts"
 # Whose versions decide a drawn picture's bytes: another one must not go on with what this one drew.

@@ -7,6 +7,7 @@ is a way of drawing there; ``format-color-fill`` has none, and shows a paint buc
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -87,6 +88,8 @@ _FILES = (
     (re.compile(r"folder (?!open\b)(.+)"), r"folder for \1"),
     (re.compile(r"(?!folder\b)(.+)"), r"\1 file"),
 )
+# How a person asks for a drawing that has no other words of its own.  No set names a drawing so, whatever its split.
+ASKED_FOR = ("symbol for {}", "sign for {}", "picture of {}")
 MISSPELT = 0.9  # two spellings so alike are one word and a slip
 
 
@@ -115,9 +118,9 @@ def captions_of(
     categories: Iterable[str] = (),
     of_set: IconSetWords = IconSetWords(),
 ) -> tuple[Caption, ...]:
-    """Return at most four captions, no two alike: the name, other names, other words for it, name with category.
+    """Return two to four captions, no two alike: the name, other names, other words for it, name with category.
 
-    What another name says is left out where that name's own split
+    Where there is nothing but the name, the second is how a person asks for it. What another name says is left out where that name's own split
     differs: it would teach a held-out subject by its second name. For the same reason a style word stays where the
     name without it is held out and this one is not, or the other way round.
     """
@@ -129,6 +132,8 @@ def captions_of(
     ways += [Caption(other, "alias") for other in others if not _alike(other, said)]
     ways[2:2] = [Caption(text, "name") for text in _in_other_words(name, of_set)]
     placed = [Caption(f"{said}, {category}", "category") for category in _said_categories(categories, said)][:1]
+    if len(_distinct([*ways, *placed])) == 1:
+        ways.append(Caption(_asked_for(said), "name"))
     return (*_distinct(ways)[: MAX_CAPTIONS - len(placed)], *placed)
 
 
@@ -195,6 +200,11 @@ def _in_other_words(name: str, of_set: IconSetWords) -> Iterator[str]:
             return
     if of_set.things and re.fullmatch(r"(?!.*(?:[^s]s|ing)$)[a-z -]+", said):
         yield f"an {said}" if said[0] in "aeiou" else f"a {said}"
+
+
+def _asked_for(said: str) -> str:
+    """Return one of the ways of asking, by a digest of what is asked for: all of them are learnt."""
+    return ASKED_FOR[hashlib.sha256(said.encode()).digest()[0] % len(ASKED_FOR)].format(said)
 
 
 def _said_categories(categories: Iterable[str], said: str) -> Iterator[str]:
