@@ -120,9 +120,9 @@ def captions_of(
 ) -> tuple[Caption, ...]:
     """Return two to four captions, no two alike: the name, other names, other words for it, name with category.
 
-    Where there is nothing but the name, the second is how a person asks for it. What another name says is left out where that name's own split
-    differs: it would teach a held-out subject by its second name. For the same reason a style word stays where the
-    name without it is held out and this one is not, or the other way round.
+    Where there is nothing but the name, the second is how a person asks for it. What another name says is left out
+    where that name's own split differs: it would teach a held-out subject by its second name. For the same reason a
+    style word stays where the name without it is held out and this one is not, or the other way round.
     """
     names = of_set.subjects
     name = _on_its_side(subject, plain_name(subject, names))
