@@ -10,6 +10,7 @@ from evaluation.errors import EvaluationError, NotComparableError
 from evaluation.intervals import Interval
 
 Better = Literal["lower", "higher"]
+Unit = Literal["number", "share", "dB"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class Figure:
     count: int
     identity: str
     better: Better
+    unit: Unit = "number"
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(number) for number in (self.value, self.low, self.high)):
@@ -35,7 +37,9 @@ class Figure:
             raise EvaluationError(f"figure {self.name}: better is 'lower' or 'higher', not {self.better!r}")
 
     @classmethod
-    def of(cls, name: str, interval: Interval, *, count: int, identity: str, better: Better) -> Figure:
+    def of(
+        cls, name: str, interval: Interval, *, count: int, identity: str, better: Better, unit: Unit = "number"
+    ) -> Figure:
         """Return a figure of an interval."""
         return cls(
             name=name,
@@ -45,6 +49,7 @@ class Figure:
             count=count,
             identity=identity,
             better=better,
+            unit=unit,
         )
 
     def to_json(self) -> dict[str, object]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from scipy import stats
@@ -34,17 +34,35 @@ class Interval:
 class Estimate:
     """A statistic of one or more sets of pictures, and the same statistic with each group of pictures left out.
 
-    ``left_out`` maps the name of a set to float64 [G]: the statistic without that set's 1st, 2nd, … group.
+    ``left_out`` maps the name of a set to float64 [G]: the statistic without that set's 1st, 2nd, … group.  ``least``
+    names sets whose part of the interval must reach at least so far, where the jackknife alone may find nothing;
+    ``within`` are bounds that no value passes.
     """
 
     value: float
     left_out: Mapping[str, Tensor]
+    least: Mapping[str, Interval] = field(default_factory=dict)
+    within: tuple[float, float] = (-math.inf, math.inf)
 
     def interval(self) -> Interval:
-        """Return value ± t·s with s² = Σ_sets (G-1)/G · Σ_g (θ_g - mean θ)²: sets vary independently of each other."""
+        """Return value ± t·s with s² = Σ_sets (G-1)/G · Σ_g (θ_g - mean θ)²: sets vary independently of each other.
+
+        A set in ``least`` takes part with the wider of its two reaches on either side.
+        """
         groups = min(len(values) for values in self.left_out.values())
-        reach = float(stats.t.ppf((1 + LEVEL) / 2, groups - 1)) * math.sqrt(self.variance())
-        return Interval(self.value, self.value - reach, self.value + reach)
+        quantile = float(stats.t.ppf((1 + LEVEL) / 2, groups - 1))
+        reaches = {name: quantile * math.sqrt(_jackknife_variance(each)) for name, each in self.left_out.items()}
+        below = math.hypot(*(max(reach, self._least(name, 0)) for name, reach in reaches.items()))
+        above = math.hypot(*(max(reach, self._least(name, 1)) for name, reach in reaches.items()))
+        lowest, highest = self.within
+        return Interval(self.value, max(self.value - below, lowest), min(self.value + above, highest))
+
+    def _least(self, name: str, side: int) -> float:
+        """Return how far below (0) or above (1) the value the least interval of a set reaches."""
+        if name not in self.least:
+            return 0.0
+        interval = self.least[name]
+        return (interval.value - interval.low, interval.high - interval.value)[side]
 
     def variance(self) -> float:
         """Return the jackknife variance, summed over the sets."""
@@ -69,9 +87,26 @@ def combine(function: Callable[..., Tensor], *estimates: Estimate) -> Estimate:
     return Estimate(float(value), left_out)
 
 
-def group_of_rows(count: int) -> Tensor:
+def group_of_rows(count: int, most: int = MOST_GROUPS) -> Tensor:
     """Return int64 [count]: the group that each row is left out with, at most 64 groups, dealt out in turn."""
-    return torch.arange(count) % min(count, MOST_GROUPS)
+    return torch.arange(count) % min(count, most)
+
+
+def to_first_order(value: float, influence_N: Tensor) -> Tensor:
+    """Return float64 [G]: a statistic without each group, to first order from what each of N rows adds to it.
+
+    ``influence_N`` is about a mean of zero: the derivative of the statistic towards each row.  Leaving a group out
+    takes its rows' part of the mean away.  The jackknife of these is Jaeckel's infinitesimal one (1972), by groups.
+    """
+    group_N = group_of_rows(len(influence_N))
+    sums_G = torch.zeros(int(group_N.max()) + 1, dtype=torch.float64).index_add_(0, group_N, influence_N.double())
+    return value - sums_G / (len(influence_N) - torch.bincount(group_N))
+
+
+def share_interval(counted: int, of: int) -> Interval:
+    """Return a share of independent pictures with Wilson's interval (1927), which keeps its width at 0 and at 1."""
+    wilson = stats.binomtest(counted, of).proportion_ci(LEVEL, method="wilson")
+    return Interval(counted / of, float(wilson.low), float(wilson.high))
 
 
 def share_above(made: Tensor, control: Tensor, share: float) -> Interval:

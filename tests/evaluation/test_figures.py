@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.distances import frechet_distance
 from evaluation.errors import EvaluationError, NotComparableError
 from evaluation.figures import Figure, check_comparable, clearly_better
 from evaluation.intervals import combine, share_above
+from evaluation.metrics.frechet import frechet_distance
 
 
 def _figure(value: float = 10.0, *, identity: str = "frechet/a@1/N=128", count: int = 128, reach: float = 1) -> Figure:

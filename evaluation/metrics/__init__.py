@@ -1,0 +1,1 @@
+"""Figures of two sets of features; no picture is seen here."""
