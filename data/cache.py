@@ -63,13 +63,25 @@ class Cache:
         folder: of this cache alone; made if it is not there.
         kind: what is encoded, ``text`` or ``latents``.
         encoder_sha256: of all that decides what the encoder makes: weights, tokenizer, settings.
+        per_pack: so many entries are written at a time; a kill loses no more.
+        bar: show how far the encoding is, where nobody else does.
 
     Raises:
         CacheError: the folder is another encoder's, or holds something else.
     """
 
-    def __init__(self, folder: Path, *, kind: str, encoder_sha256: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        kind: str,
+        encoder_sha256: str,
+        per_pack: int | None = None,
+        bar: bool = True,
+    ) -> None:
         self.folder = folder
+        self.per_pack = per_pack or ENTRIES_PER_BUCKET
+        self.bar = bar
         self.kind = kind
         self.encoder_sha256 = encoder_sha256
         self.found = self.encoded = 0
@@ -101,11 +113,11 @@ class Cache:
         self._scan()
         missing = self._missing(places)
         self.found, self.encoded = len(places) - len(missing), 0
-        count = 1 << max(0, (len(places) - 1) // ENTRIES_PER_BUCKET).bit_length()
+        count = 1 << max(0, (len(places) - 1) // self.per_pack).bit_length()
         buckets = sorted({_bucket(key, count) for key in missing})
         turn = os.getpid() % max(1, len(buckets))  # processes begin at different ones
         left = [*buckets[turn:], *buckets[:turn]]
-        with tqdm(total=len(missing), desc=f"encoding {self.kind}", delay=2, disable=not missing) as bar:
+        with tqdm(total=len(missing), desc=f"encoding {self.kind}", delay=2, disable=not (missing and self.bar)) as bar:
             for wait in (False, True):
                 left = [
                     one for one in left if not self._fill_bucket(one, count, places, encode, batch, wait, bar.update)

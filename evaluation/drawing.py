@@ -46,11 +46,24 @@ class DrawingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """One picture to draw; ``style`` names a base style, None the brand's or none at all."""
+    """One picture to draw; ``style`` names a base style, None the brand's or none at all.
+
+    ``picture`` and ``mask`` are what the task starts from, as a person would send them: the pipeline's task makes its
+    condition of them.  ``strength`` counts for image-to-image alone.
+    """
 
     prompt: str
     seed: int
     style: str | None = None
+    task: str = "text_to_image"
+    picture: Image.Image | None = None
+    mask: Image.Image | None = None
+    strength: float = 0.8
+
+    @property
+    def kind(self) -> tuple[str, str, float]:
+        """What orders must share to be drawn in one batch."""
+        return self.task, self.style or "", self.strength
 
 
 class Illustrator(Protocol):
@@ -61,11 +74,11 @@ class Illustrator(Protocol):
         """Everything but the order that a picture depends on."""
 
     def draw(self, orders: Sequence[Order]) -> Tensor:
-        """Return uint8 pictures [B,3,H,W] of orders that share one style."""
+        """Return uint8 pictures [B,3,H,W] of orders of one kind."""
 
 
 class PipelineIllustrator:
-    """A backbone, or an adapter on its backbone, that draws text to image; loaded at the first picture."""
+    """A backbone, or an adapter on its backbone, that draws any task; loaded at the first picture."""
 
     def __init__(self, model: ResolvedModel, settings: DrawingSettings, device: str = "cpu") -> None:
         self._model = model
@@ -77,7 +90,6 @@ class PipelineIllustrator:
             {
                 "model": model.digest,
                 "base": model.base.digest if model.base else None,
-                "task": "text_to_image",
                 "num_inference_steps": settings.num_inference_steps,
                 "guidance_scale": settings.guidance_scale,
                 "code": source_digest(Path(str(synthesis.__file__)).parent),
@@ -86,18 +98,10 @@ class PipelineIllustrator:
         )
 
     def draw(self, orders: Sequence[Order]) -> Tensor:
-        """Return uint8 pictures [B,3,H,W] of orders that share one style."""
+        """Return uint8 pictures [B,3,H,W] of orders of one kind."""
         if self._pipeline is None:
             self._pipeline = self._load()
-        request = PictureRequest(
-            prompts=tuple(order.prompt for order in orders),
-            seeds=tuple(order.seed for order in orders),
-            style=orders[0].style,
-            brand=self._brand,
-            num_inference_steps=self._settings.num_inference_steps,
-            guidance_scale=self._settings.guidance_scale,
-        )
-        *_, last = self._pipeline.stream(request)
+        *_, last = self._pipeline.stream(request_of(orders, self._settings, self._brand))
         if not bool(last.estimate.isfinite().all()):
             raise EvaluationError(f"{self._model.reference} draws values that are not numbers: its weights are broken")
         return to_tensor(last.pictures())
@@ -108,6 +112,22 @@ class PipelineIllustrator:
         if self._brand is not None:
             pipeline.load_brand(self._model.folder, self._brand)
         return pipeline
+
+
+def request_of(orders: Sequence[Order], settings: DrawingSettings, brand: str | None = None) -> PictureRequest:
+    """Return what the pipeline is asked for orders of one kind."""
+    return PictureRequest(
+        prompts=tuple(order.prompt for order in orders),
+        seeds=tuple(order.seed for order in orders),
+        task=orders[0].task,
+        style=orders[0].style,
+        brand=brand,
+        images=tuple(order.picture for order in orders if order.picture is not None),
+        masks=tuple(order.mask for order in orders if order.mask is not None),
+        strength=orders[0].strength,
+        num_inference_steps=settings.num_inference_steps,
+        guidance_scale=settings.guidance_scale,
+    )
 
 
 class PictureArchive:
@@ -125,7 +145,7 @@ class PictureArchive:
         missing = [row for row, file in enumerate(files) if _drawn_before(file) is None]
         if advance:
             advance(len(orders) - len(missing))
-        for rows in _batches(orders, missing, batch_pictures):
+        for rows in in_batches(orders, missing, batch_pictures):
             for row, picture in zip(rows, illustrator.draw([orders[row] for row in rows]), strict=True):
                 _save(files[row], picture)
             if advance:
@@ -163,13 +183,22 @@ def source_digest(folder: Path) -> str:
 
 
 def _order_digest(order: Order) -> str:
-    return hashlib.sha256(json.dumps([order.prompt, order.seed, order.style]).encode()).hexdigest()[:40]
+    told: list[object] = [order.prompt, order.seed, order.style]
+    if order.task != "text_to_image":
+        told += [order.task, order.strength, _picture_digest(order.picture), _picture_digest(order.mask)]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:40]
 
 
-def _batches(orders: Sequence[Order], rows: Sequence[int], batch_pictures: int) -> Iterator[list[int]]:
-    """Yield rows in batches of one style."""
-    by_style = sorted(rows, key=lambda row: (orders[row].style or "", row))
-    for _, group in groupby(by_style, key=lambda row: orders[row].style):
+def _picture_digest(picture: Image.Image | None) -> str:
+    if picture is None:
+        return ""
+    return hashlib.sha256(f"{picture.mode} {picture.size} ".encode() + picture.tobytes()).hexdigest()
+
+
+def in_batches(orders: Sequence[Order], rows: Sequence[int], batch_pictures: int) -> Iterator[list[int]]:
+    """Yield rows of orders in batches of one kind."""
+    by_kind = sorted(rows, key=lambda row: (orders[row].kind, row))
+    for _, group in groupby(by_kind, key=lambda row: orders[row].kind):
         members = list(group)
         for start in range(0, len(members), batch_pictures):
             yield members[start : start + batch_pictures]

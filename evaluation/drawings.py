@@ -6,22 +6,24 @@ Shapes: pictures uint8 [N,3,H,W].
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
 
-from data.dataset import CARD_FILE, Dataset, DatasetCard, on_ground
+from data.dataset import CARD_FILE, Dataset, DatasetCard
 from data.record import SPLITS
 from evaluation.drawing import to_tensor
 from evaluation.errors import EvaluationError, TooFewPicturesError
+from evaluation.extractors.pictures import fitted, opened
+from evaluation.metrics.checked import LEAST_PICTURES
 from registry.artifacts import Card
-from synthesis.pixels import square
 
-WHITE = (255, 255, 255)
-PICTURE_SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg"})
+PICTURE_SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg", ".bmp", ".gif"})
 
 
 def in_drawn_order(dataset: Dataset, rows: Sequence[int], seed: int) -> list[int]:
@@ -78,25 +80,40 @@ def two_halves(dataset: Dataset, count: int, seed: int) -> tuple[list[int], list
 
 def real_pictures(dataset: Dataset, rows: Sequence[int], side_px: int) -> Tensor:
     """Return drawings on white at the size that the network draws, by the resampling that it learnt with."""
-    return to_tensor([fitted(dataset.picture(row), side_px) for row in rows])
 
+    def drawn(row: int) -> Image.Image:
+        return fitted(dataset.picture(row), side_px)
 
-def fitted(picture: Image.Image, side_px: int) -> Image.Image:
-    """Composite on white and fit into a square of ``side_px`` (bicubic)."""
-    return square(on_ground(picture, WHITE), side_px, WHITE)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="drawings") as pool:
+        return to_tensor(list(pool.map(drawn, rows, chunksize=16)))
 
 
 def pictures_in(folder: Path, count: int) -> tuple[list[Image.Image], tuple[str, ...]]:
-    """Return the first ``count`` pictures of a folder by name, and their names.
+    """Return the first ``count`` pictures of a folder by name, RGBA, and their names.
 
-    Raises EvaluationError when it is no folder or one does not open, TooFewPicturesError when it holds fewer.
+    Raises EvaluationError when one does not open, else as ``picture_files``.
+    """
+    files = picture_files(folder, count)
+    return [opened(file) for file in files], tuple(file.stem for file in files)
+
+
+def picture_files(folder: Path, count: int) -> list[Path]:
+    """Return the first ``count`` picture files of a folder by name; hidden files and other kinds are no pictures.
+
+    What is transparent will be seen on white, and what is not square inside a white square.
+    Raises EvaluationError when it is no folder, TooFewPicturesError when it holds fewer.
     """
     if not folder.is_dir():
         raise EvaluationError(f"no folder of pictures at {folder}")
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
+    files = sorted(file for file in folder.iterdir() if _is_picture(file))
+    if not files:
+        within = "; its folders are not looked into" if any(file.is_dir() for file in folder.iterdir()) else ""
+        kinds = ", ".join(sorted(PICTURE_SUFFIXES))
+        raise TooFewPicturesError(f"{folder} holds no picture ({kinds}){within}")
     if len(files) < count:
-        raise TooFewPicturesError(f"{folder} holds {len(files)} pictures, {count} are measured: pass suite.pictures=N")
-    return [_opened(file) for file in files[:count]], tuple(file.stem for file in files[:count])
+        least = f"pass suite.pictures={len(files)} or less" if len(files) >= LEAST_PICTURES else "add more"
+        raise TooFewPicturesError(f"{folder} holds {len(files)} pictures, {count} are measured: {least}")
+    return files[:count]
 
 
 def dataset_versions(card: Card) -> set[str]:
@@ -134,9 +151,5 @@ def refuse_learnt(judge: Dataset, rows: Sequence[int], learn: Dataset) -> None:
         )
 
 
-def _opened(file: Path) -> Image.Image:
-    try:
-        with Image.open(file) as picture:
-            return picture.convert("RGBA")
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{file} is not a picture that opens: {error}") from None
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".") and file.is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from rich.console import Console
@@ -11,8 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from evaluation.drawing import DrawingSettings, Order, PictureArchive, PipelineIllustrator
-from evaluation.extractors import Extractor
-from evaluation.features import FeatureStore
+from evaluation.extractors.pictures import Pictures
+from evaluation.extractors.protocol import Extractor, extractor_identity
+from evaluation.extractors.store import FeatureStore
 from evaluation.measurement import Column
 from registry.mlflow import ModelStore
 from registry.resolve import ResolvedModel, resolve_model
@@ -30,12 +32,19 @@ class Studio:
         device: str = "cpu",
         console: Console | None = None,
     ) -> None:
-        self._features = FeatureStore(extractor, cache / "features")
-        self.extractor_identity = self._features.identity
+        self.extractor = extractor
+        self.device = device
+        self._cache = cache
+        self.extractor_identity = extractor_identity(extractor)
         self._archive = PictureArchive(cache / "drawings")
         self._store = store
-        self._device = device
+        self._illustrators: dict[str, PipelineIllustrator] = {}
         self._console = console or Console(stderr=True)
+
+    @cached_property
+    def _features(self) -> FeatureStore:
+        # Not before the first picture: a mistake in a command must leave no folder behind.
+        return FeatureStore(self.extractor, self._cache / "features")
 
     def resolve(self, reference: str) -> ResolvedModel:
         """Find a model by folder or ``models:/`` reference; RegistryError says what there is."""
@@ -45,18 +54,30 @@ class Studio:
         self, model: ResolvedModel, orders: Sequence[Order], settings: DrawingSettings, title: str, short: str
     ) -> Column:
         """Return what a model draws to order, under a title, with its features."""
-        illustrator = PipelineIllustrator(model, settings, self._device)
+        return self.column(title, short, self.pictures(model, orders, settings, title))
+
+    def pictures(self, model: ResolvedModel, orders: Sequence[Order], settings: DrawingSettings, title: str) -> Tensor:
+        """Return what a model draws to order, uint8 [N,3,H,W]."""
+        illustrator = PipelineIllustrator(model, settings, self.device)
+        illustrator = self._illustrators.setdefault(illustrator.identity, illustrator)  # loads its model once
         with self._progress(f"drawing: {_lowered(title)}", len(orders)) as advance:
-            pictures = self._archive.collect(
-                illustrator, orders, batch_pictures=settings.batch_pictures, advance=advance
-            )
-        return self.column(title, short, pictures)
+            return self._archive.collect(illustrator, orders, batch_pictures=settings.batch_pictures, advance=advance)
 
     def column(self, title: str, short: str, pictures_N3HW: Tensor) -> Column:
         """Return pictures with their features under a title."""
         with self._progress(f"looking at: {_lowered(title)}", len(pictures_N3HW)) as advance:
             features_ND = self._features(pictures_N3HW, advance)
         return Column(title=title, short=short, pictures=pictures_N3HW, features=features_ND)
+
+    def features(self, extractor: Extractor, pictures: Tensor | Pictures, title: str = "the pictures") -> Tensor:
+        """Return another network's features float32 [N,D] of pictures uint8 [N,3,H,W], from the cache where they are.
+
+        ``extractor_identity(extractor)`` belongs into the identity of every figure that is made with them.
+        Raises EvaluationError when one is not a finite number.
+        """
+        store = self._features if extractor is self.extractor else FeatureStore(extractor, self._cache / "features")
+        with self._progress(f"{extractor.name}: {title}", len(pictures)) as advance:
+            return store(pictures, advance)
 
     @contextmanager
     def _progress(self, label: str, total: int) -> Iterator[Callable[[int], None]]:

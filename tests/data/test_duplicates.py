@@ -22,7 +22,7 @@ from data.iconify import IconifySource
 from data.looks import LOOK_PX, look_of, perceptual_hash
 from data.policy import load_policy
 from data.splits import held_out
-from evaluation.extractors import EfficientNetLite0
+from evaluation.extractors.efficientnet import EfficientNetLite0
 
 SETTINGS = BuildSettings(name="tiny", picture_px=64, workers=1)
 STAR = "M12 2l3 7h7l-6 4 2 8-6-5-6 5 2-8-6-4h7z"

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import shutil
+import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from rich.console import Console
 from torch import Tensor
 
-from evaluation.errors import EvaluationError
-from evaluation.extractors import EfficientNetLite0, extractor_identity
-from evaluation.features import FeatureStore, picture_digest
+from atelier import AtelierError
+from evaluation.drawings import picture_files, pictures_in
+from evaluation.errors import EvaluationError, TooFewPicturesError
+from evaluation.extractors.efficientnet import EfficientNetLite0
+from evaluation.extractors.feeding import CPU_BATCH, Halving, fed
+from evaluation.extractors.pictures import PicturesInMemory, PicturesOnDisk, picture_digest
+from evaluation.extractors.protocol import extractor_identity
+from evaluation.extractors.store import FeatureStore
+from evaluation.studio import Studio
 
 DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
@@ -79,6 +92,8 @@ class _Counting:
     """The mean colour as features; counts the pictures it was asked for."""
 
     name, digest, dimensions, preprocessing = "mean", "0" * 64, 3, "none"
+    family = "other"
+    device = torch.device("cpu")
 
     def __init__(self) -> None:
         self.seen = 0
@@ -89,34 +104,179 @@ class _Counting:
 
 
 class _Broken(_Counting):
+    """Gives no number once it has looked at twenty pictures."""
+
     def __call__(self, pictures_B3HW: Tensor) -> Tensor:
-        return super().__call__(pictures_B3HW) / 0 * 0
+        features = super().__call__(pictures_B3HW)
+        return features if self.seen <= 20 else features / 0 * 0
+
+
+class _Small(_Counting):
+    """A device that holds three pictures."""
+
+    def __call__(self, pictures_B3HW: Tensor) -> Tensor:
+        if len(pictures_B3HW) > 3:
+            raise torch.OutOfMemoryError("of a device that is full")
+        return super().__call__(pictures_B3HW)
 
 
 def test_each_picture_is_extracted_once(tmp_path: Path) -> None:
     extractor, pictures = _Counting(), _pictures(40)
-    first = FeatureStore(extractor, tmp_path)(pictures)
+    first = FeatureStore(extractor, tmp_path)(torch.cat([pictures, pictures[:7]]))
     again = FeatureStore(extractor, tmp_path)(pictures.flip(0))
     assert extractor.seen == 40
-    assert torch.equal(first, again.flip(0))
+    assert torch.equal(first[:40], again.flip(0)) and torch.equal(first[40:], first[:7])
 
 
-def test_a_cache_file_cut_short_is_made_anew(tmp_path: Path) -> None:
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.integers(1, 7))
+@settings(max_examples=20, deadline=None)
+def test_progress_adds_up_whatever_is_known(places: list[int], known: int) -> None:
+    pictures = _pictures(10, px=4)
+    with tempfile.TemporaryDirectory() as folder:
+        FeatureStore(_Counting(), Path(folder))(pictures[:known])
+        told: list[int] = []
+        features = FeatureStore(_Counting(), Path(folder))(pictures[places], told.append)
+    assert sum(told) == len(places) and min(told) > 0
+    assert torch.equal(features, pictures[places].float().mean(dim=(2, 3)))
+
+
+def test_a_pack_cut_short_is_made_anew(tmp_path: Path) -> None:
     extractor, pictures = _Counting(), _pictures(3)
-    store = FeatureStore(extractor, tmp_path)
-    first = store(pictures)
-    (file,) = tmp_path.rglob(f"{picture_digest(pictures[1])}.npy")
-    file.write_bytes(file.read_bytes()[:20])
-    assert torch.equal(store(pictures), first)
-    assert extractor.seen == 4
+    first = FeatureStore(extractor, tmp_path)(pictures)
+    (pack,) = tmp_path.rglob("*.safetensors")
+    pack.write_bytes(pack.read_bytes()[:20])
+    assert torch.equal(FeatureStore(extractor, tmp_path)(pictures), first)
+    assert extractor.seen == 6
+
+
+def test_what_was_done_before_a_break_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluation.extractors.store.CPU_PACK", 8)
+    pictures = _pictures(64)
+    with pytest.raises(EvaluationError, match="no finite features"):
+        FeatureStore(_Broken(), tmp_path)(pictures)
+    extractor = _Counting()
+    FeatureStore(extractor, tmp_path)(pictures)
+    assert 20 <= extractor.seen < 64  # packs written before the break were not made again
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_two_processes_share_the_work(tmp_path: Path) -> None:
+    pictures, counts = _pictures(600, px=8), []
+
+    def fill() -> None:
+        extractor = _Counting()
+        FeatureStore(extractor, tmp_path)(pictures)
+        counts.append(extractor.seen)
+
+    threads = [threading.Thread(target=fill) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(counts) == 600  # a lock is the kernel's, on an open file: threads meet it as processes do
+    whole = FeatureStore(_Counting(), tmp_path)(pictures)
+    assert torch.equal(whole, pictures.float().mean(dim=(2, 3)))
+
+
+def test_another_extractors_cache_is_not_taken(tmp_path: Path) -> None:
+    one, other = _Counting(), _Counting()
+    other.digest = "0" * 12 + "1" * 52  # the digits that names show are the same
+    pictures = _pictures(3)
+    FeatureStore(one, tmp_path)(pictures)
+    FeatureStore(other, tmp_path)(pictures)
+    assert other.seen == 3
+    first, second = sorted(tmp_path.iterdir())
+    shutil.rmtree(second)
+    first.rename(second)
+    with pytest.raises(AtelierError, match="was made by encoder"):
+        FeatureStore(one, tmp_path)(pictures), FeatureStore(other, tmp_path)(pictures)
 
 
 def test_features_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+    extractor = _Broken()
+    extractor.seen = 20
     with pytest.raises(EvaluationError, match="no finite features for 5 of 5 pictures"):
-        FeatureStore(_Broken(), tmp_path)(_pictures(5))
-    assert not list(tmp_path.rglob("*.npy"))
+        FeatureStore(extractor, tmp_path)(_pictures(5))
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_no_picture_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="no picture to look at"):
+        FeatureStore(_Counting(), tmp_path)(_pictures(0))
+
+
+def test_a_panel_asks_the_studio_for_another_networks_features(tmp_path: Path) -> None:
+    own, other = _Counting(), _Counting()
+    other.digest = "1" * 64
+    studio = Studio(own, cache=tmp_path, console=Console(file=io.StringIO()))
+    column = studio.column("Made", "made", _pictures(5))
+    assert torch.equal(studio.features(own, column.pictures), column.features)
+    assert torch.equal(studio.features(other, PicturesInMemory(column.pictures)), column.features)
+    assert (own.seen, other.seen) == (5, 5)
+
+
+def test_batches_come_in_order_and_shrink_until_they_fit() -> None:
+    pictures = _pictures(2 * CPU_BATCH + 5, px=4)
+    expected = pictures.float().mean(dim=(2, 3))
+    places = list(range(len(pictures)))[::-1]
+    assert torch.equal(torch.cat(list(fed(_Counting(), PicturesInMemory(pictures), places))), expected.flip(0))
+    assert torch.equal(Halving(_Small())(pictures), expected)
+
+
+def test_one_picture_too_large_for_the_device_is_told() -> None:
+    class Tiny(_Small):
+        def __call__(self, pictures_B3HW: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("of a device that is full")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Halving(Tiny())(_pictures(4))
 
 
 def test_equal_bytes_of_other_shape_have_another_digest() -> None:
     picture = _pictures(1)[0]
     assert picture_digest(picture) != picture_digest(picture.reshape(3, 32, 128))
+
+
+def test_files_are_seen_on_white_in_one_size(tmp_path: Path) -> None:
+    Image.new("RGBA", (40, 40)).save(tmp_path / "empty.png")
+    Image.new("RGB", (20, 10), "red").save(tmp_path / "wide.png")
+    Image.new("P", (30, 30)).save(tmp_path / "palette.gif")
+    files = [tmp_path / name for name in ("empty.png", "wide.png", "palette.gif")]
+    batch = PicturesOnDisk(files, 16).batch([0, 1, 2])
+    assert batch.shape == (3, 3, 16, 16) and batch.dtype == torch.uint8
+    assert bool((batch[0] == 255).all())
+    assert batch[1, :, 8, 8].tolist() == [255, 0, 0] and batch[1, :, 0, 0].tolist() == [255, 255, 255]
+
+
+def test_the_same_file_at_another_size_is_another_picture(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    keys = {PicturesOnDisk([tmp_path / "a.png"], px).key(0) for px in (16, 32)}
+    assert len(keys) == 2
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(EvaluationError, match=r"broken\.png is not a picture that opens: no known format: remove"):
+        list(fed(_Counting(), PicturesOnDisk([tmp_path / "broken.png"], 16), [0]))
+
+
+def test_a_folder_of_pictures_is_read_by_name(tmp_path: Path) -> None:
+    for number in range(20):
+        Image.new("LA", (9 + number, 9)).save(tmp_path / f"{number:02}.png")
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("no picture")
+    pictures, names = pictures_in(tmp_path, 16)
+    assert names == tuple(f"{number:02}" for number in range(16))
+    assert {picture.mode for picture in pictures} == {"RGBA"}
+    with pytest.raises(
+        TooFewPicturesError, match=r"holds 20 pictures, 32 are measured: pass suite\.pictures=20 or less"
+    ):
+        pictures_in(tmp_path, 32)
+
+
+def test_empty_and_missing_folders_are_told(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="no folder of pictures at"):
+        picture_files(tmp_path / "none", 16)
+    (tmp_path / "inner").mkdir()
+    with pytest.raises(TooFewPicturesError, match=r"holds no picture .*its folders are not looked into"):
+        picture_files(tmp_path, 16)
