@@ -176,7 +176,8 @@ def _read_set(file: Path) -> IconSet:
         if not isinstance(icons.get("icons"), dict) or not isinstance(icons.get("prefix"), str):
             raise SourceError(f"{file} is not an icon set: its JSON has no 'prefix' and 'icons'")
     except (KeyError, ValueError, AttributeError, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise SourceError(f"{file} is not an icon set ({error}): it wants package/icons.json") from None
+        told = str(error).partition("\n")[0]
+        raise SourceError(f"{file} is not an icon set ({told}): it wants package/icons.json") from None
     version = parts.get("package", {}).get("version") or info.get("version") or "0"
     day = datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat()
     metadata = parts.get("metadata", {})
