@@ -25,7 +25,7 @@ from synthesis.pixels import to_mask, to_numbers, to_pictures
 from synthesis.precision import arithmetic, fast_dtype
 from synthesis.request import PictureRequest
 from synthesis.sampler import follow_flow, guided, seeded_noise
-from synthesis.tasks import task_named, task_row
+from synthesis.tasks import resize, task_named, task_row
 from synthesis.text import SHIPPED_ENCODER, TextEncoder
 
 
@@ -168,6 +168,9 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         empty = torch.zeros(count, 3, self.picture_px, self.picture_px)
         task = task_named(request.task)
         source, hole = task.condition(empty if clean is None else clean, mask=mask, generator=None)
+        for place, image in enumerate(request.images if request.task == "super_resolution" else ()):
+            if max(image.size) <= self.picture_px // 2:  # small already: shown as it is, stretched as in training
+                source[place] = resize(to_numbers([image], max(image.size), _ground(request)), self.picture_px)[0]
         appearance = (
             plain_appearance(count, request.ground) if clean is None else torch.zeros_like(plain_appearance(count))
         )
@@ -185,14 +188,18 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
     def _pictures(self, request: PictureRequest) -> tuple[Tensor | None, Tensor | None]:
         if not request.images:
             return None, None
-        red, green, blue = (round(255 * channel) for channel in request.ground)
-        clean = to_numbers(request.images, self.picture_px, (red, green, blue))
+        clean = to_numbers(request.images, self.picture_px, _ground(request))
         return clean, to_mask(request.masks, self.picture_px) if request.masks else None
 
     def _style_row(self, request: PictureRequest) -> int:
         if request.brand is not None:
             return int(self.transformer.brand_slot)
         return NO_STYLE if request.style is None else 1 + self.styles.index(request.style)
+
+
+def _ground(request: PictureRequest) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * channel) for channel in request.ground)
+    return red, green, blue
 
 
 def _listed(names: tuple[str, ...]) -> str:

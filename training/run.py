@@ -48,7 +48,7 @@ def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) 
     logger = instantiate(config.logger) if config.logger else False
     # Showing the loss waits for the device: seldom enough not to hold it up.
     bar = ErrorStreamBar(refresh_rate=max(1, config.trainer.log_every_n_steps // 5))
-    callbacks = [average, checkpoints, bar]
+    callbacks = [average, *([instantiate(config.measured)] if config.get("measured") else []), checkpoints, bar]
     settings = dict(config.trainer) | {"precision": precision_of(str(config.trainer.precision))}
     return instantiate(
         settings, max_steps=config.max_steps, logger=logger, callbacks=callbacks, default_root_dir=str(folder)

@@ -1,0 +1,106 @@
+"""Means over pictures that share subjects, and the difference of two such means picture by picture.
+
+Legend: N pictures; drawings of one subject resemble each other, so that a subject, not a picture, is what chance drew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from evaluation.errors import EvaluationError, TooFewPicturesError
+from evaluation.figures import Better, Figure, Unit
+from evaluation.intervals import Estimate, combine, group_of_rows
+
+SHARED = "pictures"  # one name, so that ``combine`` moves both sides of a difference together
+LEAST_SUBJECTS = 8
+Role = Literal["baseline", "floor", "model"]
+Outcome = Literal["better", "unsure", "worse"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The model against one other way to get the picture, by one score.
+
+    ``role`` is ``baseline`` for what a model should beat, ``floor`` for what no model can, and ``model`` for another
+    model: the backbone beneath an adapter.
+    """
+
+    task: str
+    score: str
+    rival: str
+    model: Figure
+    other: Figure
+    difference: Figure
+    role: Role = "baseline"
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether the interval of the difference, picture by picture, leaves zero out, and on which side."""
+        low, high = self.difference.low, self.difference.high
+        if low <= 0 <= high:
+            return "unsure"
+        return "better" if (low > 0) == (self.difference.better == "higher") else "worse"
+
+
+def mean_over(values_N: Tensor, subjects: Sequence[str]) -> Estimate:
+    """Return the mean of ``values_N``, with the means when each subject in turn is left out.
+
+    Beyond 64 subjects they are left out in groups.  Raises TooFewPicturesError for fewer than 8 subjects, whose
+    interval would say little, and EvaluationError for values that are not finite or do not fit the subjects.
+    """
+    if values_N.shape != (len(subjects),):
+        raise EvaluationError(f"{len(subjects)} subjects do not fit values of shape {list(values_N.shape)}")
+    if not bool(values_N.isfinite().all()):
+        raise EvaluationError("scores hold values that are not finite numbers")
+    numbers = {subject: number for number, subject in enumerate(dict.fromkeys(subjects))}
+    if len(numbers) < LEAST_SUBJECTS:
+        raise TooFewPicturesError(
+            f"the drawings show {len(numbers)} subjects: an interval needs {LEAST_SUBJECTS} or more, pass another"
+            " suite.judge or more suite.pictures"
+        )
+    group_N = group_of_rows(len(numbers))[torch.tensor([numbers[subject] for subject in subjects])]
+    values = values_N.double()
+    sums = torch.zeros(int(group_N.max()) + 1, dtype=torch.float64).index_add(0, group_N, values)
+    counts = torch.bincount(group_N).double()
+    left_out = (values.sum() - sums) / (len(values) - counts)
+    return Estimate(float(values.mean()), {SHARED: left_out})
+
+
+def difference(model: Estimate, other: Estimate) -> Estimate:
+    """Return model - other; what they share cancels, so that pairs count and not two crowds."""
+    return combine(torch.sub, model, other)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """How the figures of one score of one task are called and told."""
+
+    task: str
+    score: str
+    better: Better
+    unit: Unit
+    identity: str
+    count: int
+
+    def figure(self, estimate: Estimate, suffix: str = "", identity: str = "") -> Figure:
+        """Return a figure of an estimate; ``suffix`` tells whose it is."""
+        name = "_".join(part for part in (self.task, self.score, suffix) if part)
+        told = self.identity + identity
+        return Figure.of(name, estimate.interval(), count=self.count, identity=told, better=self.better, unit=self.unit)
+
+    def against(self, model: Estimate, other: Estimate, key: str, rival: str, role: Role = "baseline") -> Comparison:
+        """Return the comparison with a rival, whose figures are called after ``key``."""
+        return Comparison(
+            task=self.task,
+            score=self.score,
+            rival=rival,
+            role=role,
+            model=self.figure(model),
+            other=self.figure(other, key),
+            difference=self.figure(difference(model, other), f"{key}_difference", f"/less-{key}"),
+        )
