@@ -1,68 +1,83 @@
-"""A brand kit: what a brand says of itself beside its pictures."""
+"""A brand kit: what a brand says of itself beside its pictures.  docs/brand-kit.md says what each key means."""
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from evaluation.elements.colour import srgb_of_hex
+from evaluation.elements.logo import png_of, read_logo
+from evaluation.elements.rules import BrandRules, read_values
+from evaluation.errors import EvaluationError
 from training.errors import TrainingError
 
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+LOGO_FILE = "logo.png"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BrandKit:
-    """``title`` to show, ``palette`` and ``background`` as #rrggbb; kept in the adapter's card."""
+    """``title`` to show, ``background`` as #rrggbb, and the rules that pictures are held against.
+
+    ``logo_png`` is the logo as it travels with the adapter: in sRGB, cut to its content, 256 px at its longer side.
+    """
 
     title: str
-    palette: tuple[str, ...] = ()
     background: str = "#ffffff"
+    rules: BrandRules = field(default_factory=BrandRules)
+    logo_png: bytes | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.title, str) or not self.title:
             raise TrainingError(f"brand kit: title {self.title!r} must be a text")
-        for colour in (*self.palette, self.background):
-            if not isinstance(colour, str) or not _COLOUR.fullmatch(colour):
-                raise TrainingError(f"brand kit: colour {colour!r} must be written like #1e50a0")
+        try:
+            srgb_of_hex(self.background)
+        except EvaluationError as error:
+            raise TrainingError(f"brand kit: {error}") from None
 
     def to_card(self) -> dict[str, Any]:
-        """Plain values for the card."""
-        return asdict(self) | {"palette": list(self.palette)}
+        """Return plain values for the adapter's card; rules that the kit does not name are left out."""
+        rules = self.rules
+        critical = [{"colour": each.colour, "tolerance": each.tolerance} for each in rules.critical_colours]
+        named: dict[str, Any] = {
+            "critical_colours": critical,
+            "ground_in_palette": rules.ground_in_palette,
+            "allowed_text": list(rules.allowed_text),
+        }
+        if self.logo_png is not None:
+            named |= {"logo": LOGO_FILE, "logo_sha256": hashlib.sha256(self.logo_png).hexdigest()}
+        always = {"title": self.title, "palette": list(rules.palette), "background": self.background}
+        clear_space = {} if rules.clear_space is None else {"clear_space": rules.clear_space}
+        return always | {key: value for key, value in named.items() if value} | clear_space
+
+    def write_logo(self, folder: Path) -> None:
+        """Put the logo, where there is one, into an adapter's folder: its card names it."""
+        if self.logo_png is not None:
+            (folder / LOGO_FILE).write_bytes(self.logo_png)
 
 
 def read_kit(file: Path | None, brand: str) -> BrandKit:
     """Read a kit from YAML; a brand without one is named after itself.
 
     Raises:
-        TrainingError: the file is missing, is no YAML mapping, or has a key or colour that a kit cannot have.
+        TrainingError: the file is missing, is no YAML mapping, or has a key, colour, logo or range that a kit cannot
+            have.
     """
     if file is None:
         return BrandKit(title=brand)
-    if not file.is_file():
-        raise TrainingError(f"brand kit {file} does not exist: pass kit=FILE.yaml, or leave kit out")
     try:
-        values = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TrainingError(f"brand kit {file} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, Mapping):
-        raise TrainingError(f"brand kit {file} must hold keys and values: title, palette, background")
-    _refuse_unknown(values, file)
-    palette = values.get("palette") or ()
-    if not isinstance(palette, list | tuple):
-        raise TrainingError(f"brand kit {file}: palette {palette!r} must be a list of colours like ['#1e50a0']")
-    return BrandKit(**{"title": brand} | dict(values) | {"palette": tuple(palette)})
-
-
-def _refuse_unknown(values: Mapping[str, Any], file: Path) -> None:
-    known = [field.name for field in fields(BrandKit)]
-    for key in values:
-        if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(known)}"
-            raise TrainingError(f"brand kit {file}: unknown key {key!r}; {hint}")
+        values = read_values(file)
+    except EvaluationError as error:
+        raise TrainingError(str(error)) from None
+    try:
+        rules = BrandRules.of(values, file.parent)
+        logo = png_of(read_logo(rules.logo)) if rules.logo else None
+    except EvaluationError as error:
+        raise TrainingError(f"brand kit {file}: {error}") from None
+    return BrandKit(
+        title=values.get("title", brand),
+        background=values.get("background", "#ffffff"),
+        rules=rules,
+        logo_png=logo,
+    )

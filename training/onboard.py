@@ -62,7 +62,7 @@ def onboard(config: DictConfig) -> Path:
         branded, seen, order = train_adapter(config, base.folder, dataset, folder / "runs" / fingerprint[:12])
         entry = dataset_entry(dataset, len(dataset.rows()), seen, order)
         card = adapter_card(config, kit, base, dataset, entry, time.monotonic() - begin, fingerprint)
-        write_adapter(branded, adapter, card, attribution(dataset))
+        write_adapter(branded, adapter, card, attribution(dataset), kit)
         print(f"adapter: {adapter} ({seen:,} pictures seen in {time.monotonic() - begin:.0f} s)")
     base_version = register_model(base.folder, "backbone", store=registry.store)
     version = register_model(adapter, f"brand-{brand}", store=registry.store)
@@ -180,10 +180,11 @@ def _source_of(base: ResolvedModel) -> str:
     return str(folder.relative_to(PROJECT_ROOT) if folder.is_relative_to(PROJECT_ROOT) else folder)
 
 
-def write_adapter(branded: Any, folder: Path, card: dict[str, Any], attributions: str) -> None:
-    """Save the adapter in peft's layout with card and attributions, whole or not at all."""
+def write_adapter(branded: Any, folder: Path, card: dict[str, Any], attributions: str, kit: BrandKit) -> None:
+    """Save the adapter in peft's layout with card, attributions and the kit's logo, whole or not at all."""
     with written_whole(folder) as building:
         branded.save_pretrained(str(building))
         write_card(building, card)
         (building / "README.md").write_text(model_card(card))
         (building / "ATTRIBUTION.md").write_text(attributions)
+        kit.write_logo(building)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 from safetensors.torch import load_file
 
 from atelier import CONF_FOLDER, PROJECT_ROOT, AtelierError
@@ -140,12 +141,14 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(
 def test_a_plain_folder_with_captions_will_do(settings: Settings, ten: Dataset, tmp_path: Path) -> None:
     folder = plain_folder(ten, tmp_path / "drawings", 10)
     kit = tmp_path / "kit.yaml"
-    kit.write_text("title: Our emoji\npalette: ['#ea5a47']\n")
+    Image.new("RGBA", (64, 64), "#ea5a47").save(tmp_path / "mark.png")
+    kit.write_text("title: Our emoji\npalette: ['#ea5a47']\nlogo: mark.png\nclear_space: 0.5\n")
     adapter = onboard(
         settings("brand=plain", f"images={folder}", "policy=commercial", "licence=LicenseRef-Own-Work", f"kit={kit}")
     )
     card = read_card(adapter)
     assert card["kit"]["title"] == "Our emoji" and "Our emoji" in card["summary"]
+    assert card["kit"]["logo"] == "logo.png" and (adapter / "logo.png").is_file()
     assert card["licence"] == "LicenseRef-Own-Work" and card["datasets"][0]["pictures"] == 10
     assert not any("Share" in obligation for obligation in card["obligations"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from atelier import AtelierError
+from evaluation.elements.rules import BrandRules
 from synthesis.tasks import TASKS
 from training.average import ExponentialAverage
 from training.errors import TrainingError
@@ -55,7 +57,6 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: OptimizerSettings(betas=(0.9, 1.0)), "two numbers from 0 to below 1 are needed"),
     (lambda: OptimizerSettings(betas=(0.9,)), "two numbers from 0 to below 1 are needed"),  # type: ignore[arg-type]
     (lambda: check_share("a.b", "much"), "a.b is much: it must lie in 0 to 1"),
-    (lambda: BrandKit(title="x", palette=("red",)), "colour 'red' must be written like #1e50a0"),
     (lambda: BrandKit(title="x", background="#12345"), "colour '#12345' must be written like #1e50a0"),
     (lambda: BrandKit(title=""), "title '' must be a text"),
 ]
@@ -160,6 +161,12 @@ def test_the_average_comes_back_from_a_checkpoint() -> None:
 
 KITS = {
     "titel: Acme": "unknown key 'titel'; did you mean title?",
+    "critical_colors: []": "unknown key 'critical_colors'; did you mean critical_colours?",
+    "critical_colours: [{colour: '#e2001a', tolerance: 0}]": "tolerance 0 of critical colour #e2001a must be a ΔE2000",
+    "logo: none.svg": "logo .*none.svg does not exist: name a PNG, WebP or SVG file, relative to the kit",
+    "{logo: kit.yaml}": "logo .*kit.yaml cannot be used: ",
+    "{logo: none.svg, clear_space: -1}": "clear_space -1 must be 0 to 10, in heights of the logo",
+    "allowed_text: [2026]": "allowed_text 2026 must be a text, in quotation marks where it is a number",
     "1: 2": "unknown key 1; the keys are title, palette, background",
     "palette: [red]": "colour 'red' must be written like #1e50a0",
     "palette: 5": r"palette 5 must be a list of colours",
@@ -191,3 +198,31 @@ def test_a_kit_says_what_it_holds(tmp_path: Path) -> None:
     assert read_kit(None, "acme").title == "acme"
     with pytest.raises(TrainingError, match=r"does not exist: pass kit=FILE.yaml, or leave kit out"):
         read_kit(tmp_path / "no.yaml", "acme")
+
+
+def test_a_kits_rules_and_logo_go_into_the_card(tmp_path: Path) -> None:
+    (tmp_path / "logo.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40"><rect width="20" height="40" fill="red"/></svg>'
+    )
+    file = tmp_path / "kit.yaml"
+    file.write_text(
+        "critical_colours: ['#e2001a', {colour: '#1e50a0', tolerance: 2}]\nlogo: logo.svg\nclear_space: 0\n"
+        "allowed_text: [Acme]\n"
+    )
+    kit = read_kit(file, "acme")
+    card = kit.to_card()
+    digest = card.pop("logo_sha256")
+    assert card == {
+        "title": "acme",
+        "palette": [],
+        "background": "#ffffff",
+        "critical_colours": [{"colour": "#e2001a", "tolerance": 3.0}, {"colour": "#1e50a0", "tolerance": 2}],
+        "logo": "logo.png",
+        "clear_space": 0,
+        "allowed_text": ["Acme"],
+    }
+    kit.write_logo(tmp_path)
+    assert hashlib.sha256((tmp_path / "logo.png").read_bytes()).hexdigest() == digest
+    again = BrandRules.of(card, tmp_path)
+    assert again.critical_colours == kit.rules.critical_colours and again.logo == tmp_path / "logo.png"
+    assert read_kit(file, "acme").logo_png == kit.logo_png
