@@ -38,7 +38,7 @@ class Verb:
     module: str
     usage: str
     summary: str
-    positional: str | None = None  # the key that a bare word stands for
+    positional: str | None = None  # the key that a bare word stands for; several, apart by a space, take one each
     text_keys: tuple[str, ...] = ()  # free text, quoted before Hydra's grammar reads it
 
 
@@ -74,7 +74,23 @@ VERBS = {
         "evaluation.evaluate",
         "model=MODEL suite=NAME",
         "measure a model and write report.html",
-        text_keys=("model", "out", "suite.judge", "suite.learn"),
+        text_keys=(
+            *("model", "out", "extractor.path"),
+            *("suite.judge", "suite.learn", "suite.marks", "suite.probes", "suite.others", "suite.run"),
+        ),
+    ),
+    "fit": Verb(
+        "training.fit",
+        "fitted=aligner|descriptor [corpus=DIR]",
+        "fit a small network that evaluation looks with",
+        text_keys=("corpus", "out"),
+    ),
+    "compare": Verb(
+        "evaluation.compare",
+        "BEFORE AFTER [suite=NAME]",
+        "say what changed between two evaluations, models or folders of pictures",
+        positional="before after",
+        text_keys=("before", "after", "out", "folders.judge", "folders.learn"),
     ),
     "generate": Verb(
         "serving.generate",
@@ -132,10 +148,12 @@ def hydra_arguments(verb: Verb, arguments: list[str]) -> list[str]:
     """
     multirun = any(argument in ("--multirun", "-m") for argument in arguments)
     overrides = []
+    keys = (verb.positional or "").split()
     for argument in _without_dashes(verb, arguments):
         bare = "=" not in argument and not argument.startswith("-")
-        if bare and verb.positional:
-            argument = f"{verb.positional}={argument}"  # noqa: PLW2901
+        if bare and keys:
+            argument = f"{keys[0]}={argument}"  # noqa: PLW2901
+            keys = keys[1:] or keys
             overrides.append(_quoted(argument))
             continue
         key = argument.split("=", 1)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from atelier import CONF_FOLDER, AtelierError
-from evaluation.charts import interval_text, value_text
 from evaluation.errors import EvaluationError
+from evaluation.history import versions_section
 from evaluation.measurement import Measurement
-from evaluation.report import MEANINGS, write_report
+from evaluation.measurement import Table as ToldTable
+from evaluation.report.page import write_report
 from evaluation.studio import Studio
-from evaluation.suites import Suite
+from evaluation.suites.protocol import Suite
+from evaluation.wording import figure_label, interval_text, value_text
 from registry.mlflow import ModelStore
 from registry.register import record_evaluation
 
@@ -28,9 +31,9 @@ from registry.register import record_evaluation
 def main(config: DictConfig) -> None:
     """Read the settings, measure, write, log, and say what came out."""
     reference = _required_model(config)
-    suite: Suite = _built(config.suite)
-    store: ModelStore = _built(config.registry).store
-    studio = Studio(_built(config.extractor), cache=Path(config.cache), store=store, device=str(config.device))
+    suite: Suite = built(config.suite)
+    store: ModelStore = built(config.registry).store
+    studio = Studio(built(config.extractor), cache=Path(config.cache), store=store, device=str(config.device))
     folder = Path(config.out) if config.out else _usual_folder(reference, str(config.suite.name))
     evaluate(reference, suite, studio, folder=folder, store=store)
 
@@ -40,9 +43,13 @@ def evaluate(
 ) -> Measurement:
     """Measure ``reference`` by a suite into ``folder``; log it to the registered versions that it measured.
 
-    Writes ``figures.json``, ``report.html`` and ``grid.png``.  Raises AtelierError for whatever a person can put right.
+    Writes ``figures.json``, ``report.html``, ``grid.png`` and ``pictures.parquet``, all or none.
+    Raises AtelierError for whatever a person can put right.
     """
     measurement = suite.measure(reference, studio)
+    versions = versions_section(measurement, store) if store is not None else None
+    if versions is not None:
+        measurement = replace(measurement, sections=(*measurement.sections, versions))
     report = write_report(measurement, folder)
     _tell(measurement, report)
     if store is not None and measurement.cards:
@@ -57,7 +64,7 @@ def _required_model(config: DictConfig) -> str:
     return str(config.model)
 
 
-def _built(node: DictConfig) -> Any:
+def built(node: DictConfig) -> Any:
     """Instantiate a component; what it refuses about its settings is told in its own words."""
     try:
         return instantiate(node, _convert_="all")
@@ -78,10 +85,20 @@ def _tell(measurement: Measurement, report: Path) -> None:
     for heading, justify in (("figure", "left"), ("value", "right"), ("95 % interval", "right"), ("N", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for figure in measurement.figures:
-        label = MEANINGS.get(figure.name, figure.name)
-        table.add_row(label, value_text(figure), interval_text(figure), str(figure.count))
-    console.print(table)
+        table.add_row(figure_label(figure.name), value_text(figure), interval_text(figure), str(figure.count))
+    overall = next((section.tables[0] for section in measurement.sections if section.name == "tasks"), None)
+    console.print(_plain(overall) if overall else table)
     console.print(measurement.verdict.headline, style="bold", highlight=False)
     for note in measurement.notes:
         console.print(note, highlight=False)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
+
+
+def _plain(told: ToldTable) -> Table:
+    """Return a section's table as the terminal shows it."""
+    table = Table(box=None, pad_edge=False)
+    for heading in told.headings:
+        table.add_column(heading)
+    for row in told.rows:
+        table.add_row(*row)
+    return table

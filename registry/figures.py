@@ -28,6 +28,7 @@ class Figure:
     count: int | None = None
     identity: str | None = None
     better: str | None = None
+    unit: str | None = None  # "number", "share" or "dB"; None in evaluations that told none
 
     def bound(self, name: str) -> float | None:
         """Return ``value``, ``low`` or ``high``; None where the evaluation gave no such bound."""
@@ -44,11 +45,14 @@ class Evaluation:
     figures: tuple[Figure, ...]
 
     def metrics(self) -> dict[str, float]:
-        """Return the numbers for a tracker: ``NAME``, and ``NAME.low`` and ``NAME.high`` where they are known."""
-        found = {f.name: f.value for f in self.figures}
+        """Return the numbers for a tracker: ``SUITE/NAME``, and its ``.low`` and ``.high`` where they are known.
+
+        The suite stands before each: two suites may measure a figure of one name at other numbers of pictures.
+        """
+        found: dict[str, float] = {}
         for figure in self.figures:
-            bounds = {"low": figure.low, "high": figure.high}
-            found |= {f"{figure.name}.{bound}": value for bound, value in bounds.items() if value is not None}
+            bounds = {"": figure.value, ".low": figure.low, ".high": figure.high}
+            found |= {f"{self.suite}/{figure.name}{end}": value for end, value in bounds.items() if value is not None}
         return found
 
 
@@ -101,4 +105,5 @@ def _figure(entry: dict[str, Any]) -> Figure:
         count=None if entry.get("count") is None else int(entry["count"]),
         identity=entry.get("identity"),
         better=entry.get("better"),
+        unit=entry.get("unit"),
     )

@@ -34,6 +34,7 @@ MODELS_EXPERIMENT = "models"
 _MODEL_PATH = "model"
 _EVALUATION_TAG = "evaluation."
 _PARAMETERS_PER_CALL = 100
+_METRICS_PER_CALL = 1000
 
 
 class ModelStore:
@@ -63,7 +64,8 @@ class ModelStore:
         now_milliseconds = int(time.time() * 1000)
         entries = [Metric(name, float(value), now_milliseconds, step) for name, value in metrics.items()]
         with _told_in_one_line():
-            self._client.log_batch(run_id, metrics=entries)
+            for start in range(0, len(entries), _METRICS_PER_CALL):
+                self._client.log_batch(run_id, metrics=entries[start : start + _METRICS_PER_CALL])
 
     def log_artifacts(self, run_id: str, folder: Path, path: str | None = None) -> None:
         """Copy the contents of ``folder`` into the run's artifacts, under ``path``."""
@@ -105,8 +107,8 @@ class ModelStore:
     def log_evaluation(self, name: str, version: int, figures: Mapping[str, float], folder: Path) -> None:
         """Log what an evaluation measured on a version: its numbers as metrics, its folder as artifacts.
 
-        ``folder`` holds ``figures.json``, usually ``report.html`` and pictures. It becomes the evaluation that the
-        gate reads for its suite, in one last write; earlier evaluations stay in the run's artifacts.
+        ``folder`` holds ``figures.json``, usually ``report.html``, ``grid.png`` and ``pictures.parquet``. It becomes
+        the evaluation that the gate reads for its suite, in one last write; earlier ones stay in the run's artifacts.
         """
         evaluation = read_evaluation(folder / FIGURES_FILE)
         content = hashlib.sha256((folder / FIGURES_FILE).read_bytes()).hexdigest()
@@ -124,12 +126,22 @@ class ModelStore:
         Raises:
             ArtifactError: a logged figures file is no longer the one that was logged.
         """
+        return [read_evaluation(folder / FIGURES_FILE) for folder in self.evaluation_folders(name, version).values()]
+
+    def evaluation_folders(self, name: str, version: int) -> dict[str, Path]:
+        """Return the folder of each suite's latest logged evaluation, the oldest first: report, figures, pictures.
+
+        Raises:
+            ArtifactError: a logged figures file is no longer the one that was logged.
+        """
         tags = self._model_version(name, version).tags
         markers = sorted(
-            (int(order), path, content)
-            for order, path, content in (v.split(" ") for k, v in tags.items() if k.startswith(_EVALUATION_TAG))
+            (int(order), key.removeprefix(_EVALUATION_TAG), path, content)
+            for key, marker in tags.items()
+            if key.startswith(_EVALUATION_TAG)
+            for order, path, content in [marker.split(" ")]
         )
-        return [self._logged_evaluation(name, version, path, content) for _, path, content in markers]
+        return {suite: self._logged_folder(name, version, path, content) for _, suite, path, content in markers}
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
@@ -263,11 +275,12 @@ class ModelStore:
         with _told_in_one_line():
             return self._client.get_model_version(name, str(version))
 
-    def _logged_evaluation(self, name: str, version: int, path: str, content: str) -> Evaluation:
-        file = self._artifact(self.version(name, version), path) / FIGURES_FILE
+    def _logged_folder(self, name: str, version: int, path: str, content: str) -> Path:
+        folder = self._artifact(self.version(name, version), path)
+        file = folder / FIGURES_FILE
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != content:
             raise ArtifactError(f"{file} is not the file that was logged for {name} version {version}: evaluate again")
-        return read_evaluation(file)
+        return folder
 
     def _artifact(self, version: RegisteredVersion, path: str) -> Path:
         with _told_in_one_line():

@@ -81,8 +81,8 @@ def test_every_verb_has_a_module_a_configuration_and_keys_that_are_in_it() -> No
     for name, verb in VERBS.items():
         assert (PROJECT_ROOT / Path(*verb.module.split("."))).with_suffix(".py").is_file()
         text = (CONF_FOLDER / f"{name}.yaml").read_text()
-        for key in {*verb.text_keys, *([verb.positional] if verb.positional else [])}:
-            assert re.search(rf"^(  - )?{key.split('.')[0]}\b", text, re.MULTILINE), f"{name} has no {key}"
+        for key in {*verb.text_keys, *(verb.positional or "").split()}:
+            assert re.search(rf"^(  - )?(\w+@)?{key.split('.')[0]}\b", text, re.MULTILINE), f"{name} has no {key}"
 
 
 @pytest.mark.parametrize(

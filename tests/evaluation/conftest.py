@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw
 from data.record import Record, sample_key
 from data.writer import DatasetWriter, Provenance
 from registry.artifacts import digest_folder
+from registry.mlflow import ModelStore
 from synthesis.testing import make_tiny_brand, make_tiny_pipeline
 
 MakeDataset = Callable[..., Path]
@@ -53,6 +55,20 @@ def tiny_brand(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) ->
     """Return a random adapter's folder, made for the random backbone."""
     folder = tmp_path_factory.mktemp("brands") / "shapes"
     return make_tiny_brand(folder, tiny_backbone, "shapes", base_digest=digest_folder(tiny_backbone))
+
+
+@pytest.fixture(scope="session")
+def _empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    ModelStore(f"sqlite:///{path}", path.parent)._client  # noqa: B018
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, _empty_database: Path) -> ModelStore:
+    """Return a registry without models, on a real database: making its tables takes seconds, so it is copied."""
+    shutil.copyfile(_empty_database, tmp_path / "mlflow.db")
+    return ModelStore(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
 
 
 def _shape(seed: int) -> bytes:

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,18 +19,25 @@ from rich.console import Console
 
 import atelier
 from data.dataset import open_dataset
-from evaluation.distances import LEAST_PICTURES
 from evaluation.drawing import DrawingSettings, PictureArchive
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.evaluate import evaluate
-from evaluation.extractors import EfficientNetLite0
+from evaluation.extractors.efficientnet import EfficientNetLite0
+from evaluation.measurement import Section
+from evaluation.metrics.checked import LEAST_PICTURES
+from evaluation.panels.distribution import DistributionPanel
+from evaluation.panels.memorisation import MemorisationPanel
+from evaluation.scene import Scene
 from evaluation.studio import Studio
-from evaluation.suites import BackboneSuite, BrandSuite, PicturesSuite
+from evaluation.suites.backbone import BackboneSuite
+from evaluation.suites.brand import BrandSuite
+from evaluation.suites.pictures import PicturesSuite
 from registry.artifacts import digest_folder, read_card, write_card
 from registry.mlflow import ModelStore
 from registry.register import register_model
 
 FAST = DrawingSettings(num_inference_steps=2, batch_pictures=8)
+PANELS = (DistributionPanel(), MemorisationPanel(prompts=0, asked=0))  # which draw nothing of their own
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +68,7 @@ def learn(tmp_path_factory: pytest.TempPathFactory, make_dataset: Callable[..., 
 
 @pytest.fixture(scope="module")
 def suite(judge: Path, learn: Path) -> BrandSuite:
-    return BrandSuite(pictures=16, judge=str(judge), learn=str(learn), drawing=FAST)
+    return BrandSuite(pictures=16, judge=str(judge), learn=str(learn), drawing=FAST, panels=PANELS)
 
 
 def test_the_brand_suite_measures_an_adapter(
@@ -68,7 +76,7 @@ def test_the_brand_suite_measures_an_adapter(
 ) -> None:
     measurement = evaluate(str(tiny_brand), suite, studio, folder=tmp_path / "out")
     figures = json.loads((tmp_path / "out" / "figures.json").read_text())
-    assert [figure["name"] for figure in figures["figures"]] == [
+    assert {figure["name"] for figure in figures["figures"]} >= {
         "frechet_distance_brand",
         "kernel_distance_brand",
         "frechet_distance_unadapted",
@@ -77,9 +85,9 @@ def test_the_brand_suite_measures_an_adapter(
         "kernel_distance_floor",
         "gap_closed",
         "memorisation_excess",
-    ]
+    }
     assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in figures["figures"])
-    frechet = [figure for figure in figures["figures"] if figure["name"].startswith("frechet")]
+    frechet = [figure for figure in figures["figures"] if figure["name"].startswith("frechet_distance")]
     (identity,) = {figure["identity"] for figure in frechet}
     version = measurement.sources[0].version[:12]
     assert identity == (
@@ -89,7 +97,8 @@ def test_the_brand_suite_measures_an_adapter(
     assert measurement.figure("frechet_distance_floor").high < measurement.figure("frechet_distance_brand").low
     with Image.open(tmp_path / "out" / "grid.png") as grid:
         assert grid.height > 300
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["figures.json", "grid.png", "report.html"]
+    files = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert files == ["figures.json", "grid.png", "pictures.parquet", "report.html"]
 
 
 def test_a_second_run_draws_nothing_and_gives_the_same_figures(
@@ -101,7 +110,7 @@ def test_a_second_run_draws_nothing_and_gives_the_same_figures(
         raise AssertionError("drew again")
 
     monkeypatch.setattr("evaluation.drawing.MultiTaskPipeline.load", refuse)
-    monkeypatch.setattr("evaluation.extractors.EfficientNetLite0.__call__", refuse)
+    monkeypatch.setattr("evaluation.extractors.efficientnet.EfficientNetLite0.__call__", refuse)
     assert suite.measure(str(tiny_brand), studio).to_json() == first.to_json()
 
 
@@ -144,7 +153,7 @@ def test_unadapted_pictures_are_shared_between_brands(
 
 
 def test_the_backbone_suite_measures_what_was_held_out(judge: Path, studio: Studio, tiny_backbone: Path) -> None:
-    suite = BackboneSuite(pictures=16, judge=str(judge), drawing=FAST)
+    suite = BackboneSuite(pictures=16, judge=str(judge), drawing=FAST, panels=PANELS[:1])
     measurement = suite.measure(str(tiny_backbone), studio)
     assert {figure.name for figure in measurement.figures} >= {"frechet_distance_heldout", "kernel_distance_heldout"}
     made, floor = (measurement.figure(f"frechet_distance_{suffix}") for suffix in ("heldout", "floor"))
@@ -161,7 +170,7 @@ def test_the_pictures_suite_measures_a_folder(judge: Path, studio: Studio, tmp_p
     folder.mkdir()
     for number in range(16):
         Image.new("RGBA", (96, 80), (16 * number, 0, 200, 128)).save(folder / f"{number:02}.png")
-    suite = PicturesSuite(pictures=16, judge=str(judge))
+    suite = PicturesSuite(pictures=16, judge=str(judge), panels=PANELS[:1])
     measurement = suite.measure(str(folder), studio)
     assert measurement.figure("frechet_distance_pictures").low > measurement.figure("frechet_distance_floor").high
     (folder / "03.png").write_bytes(b"broken")
@@ -189,7 +198,7 @@ def test_judging_drawings_that_were_learnt_are_refused(judge: Path, studio: Stud
 def test_the_learnt_drawings_are_found_by_the_card(
     judge: Path, learn: Path, studio: Studio, tiny_brand: Path, tmp_path: Path
 ) -> None:
-    suite = BrandSuite(pictures=16, judge=str(judge), drawing=FAST)
+    suite = BrandSuite(pictures=16, judge=str(judge), drawing=FAST, panels=PANELS)
     with pytest.raises(EvaluationError, match=r"pass suite.learn=DIR"):
         suite.measure(str(tiny_brand), studio)
     adapter = shutil.copytree(tiny_brand, tmp_path / "adapter")
@@ -213,17 +222,80 @@ def test_too_few_judging_drawings_are_refused_with_what_is_possible(
         BrandSuite(pictures=15)
 
 
-def test_figures_are_logged_where_the_model_is_registered(
-    suite: BrandSuite, studio: Studio, tiny_brand: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_figures_are_logged_where_the_model_is_registered_and_shown_over_its_versions(
+    suite: BrandSuite,
+    studio: Studio,
+    cache: Path,
+    store: ModelStore,
+    tiny_backbone: Path,
+    tiny_brand: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    store = ModelStore(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
+    from synthesis.testing import make_tiny_brand
+
     evaluate(str(tiny_brand), suite, studio, folder=tmp_path / "before", store=store)
     assert "logged to" not in capsys.readouterr().out
-    version = register_model(tiny_brand, "brand-shapes", store=store)
-    evaluate(str(tiny_brand), suite, studio, folder=tmp_path / "after", store=store)
-    assert f"logged to brand-shapes version {version}" in capsys.readouterr().out
-    (logged,) = store.evaluations("brand-shapes", version)
+    other = make_tiny_brand(tmp_path / "o", tiny_backbone, "shapes", seed=5, base_digest=digest_folder(tiny_backbone))
+    first, second = (register_model(folder, "brand-shapes", store=store) for folder in (tiny_brand, other))
+    evaluate(str(tiny_brand), suite, studio, folder=tmp_path / "first", store=store)
+    assert f"logged to brand-shapes version {first}" in capsys.readouterr().out
+    (logged,) = store.evaluations("brand-shapes", first)
     assert logged.suite == "brand"
+    assert logged.metrics()["brand/gap_closed"] == next(f.value for f in logged.figures if f.name == "gap_closed")
+    assert {figure.unit for figure in logged.figures} >= {"number", "share"}
+
+    measurement = evaluate(str(other), suite, studio, folder=tmp_path / "second", store=store)
+    versions = measurement.sections[-1]
+    curve = next(curve for curve in versions.curves if curve.title == "Fréchet distance")
+    assert [line.label for line in curve.lines] == [
+        "Fréchet distance, with the adapter",
+        "Fréchet distance, without the adapter",
+        "Fréchet distance, floor (real against real)",
+    ]
+    assert curve.lines[0].points == (
+        (first, logged.figures[0].value),
+        (second, measurement.figure("frechet_distance_brand").value),
+    )
+    assert not versions.tables
+    fewer = replace(suite, pictures=20)
+    registered = Studio(studio.extractor, cache=cache, store=store, console=Console(quiet=True))
+    alone = evaluate("models:/brand-shapes/2", fewer, registered, folder=tmp_path / "few", store=store).sections[-1]
+    assert (alone.name, alone.curves) == ("versions", ())
+    ((version, why),) = alone.tables[0].rows
+    assert version == "version 1"
+    assert re.fullmatch(r"(\d+) of \1 figures: the number of pictures differs: N=20 against N=16", why)
+
+
+def test_an_evaluation_that_measures_nothing_or_stops_leaves_no_file(
+    suite: BrandSuite, studio: Studio, tiny_brand: Path, tmp_path: Path
+) -> None:
+    @dataclass(frozen=True)
+    class Broken:
+        def measure(self, scene: Scene) -> Section:
+            raise TooFewPicturesError("17 pictures are needed")
+
+    @dataclass(frozen=True)
+    class Lacking:
+        def measure(self, scene: Scene) -> Section:
+            return Section(name="style", title="Style", note="", missing="pass suite.style=FILE")
+
+    told = {
+        (): "suite brand measured nothing: it has no panels; suite.panels names them",
+        (Lacking(),): r"measured nothing \(Style: pass suite.style=FILE\)",
+        (DistributionPanel(), Broken()): "^Broken: 17 pictures are needed",
+        (DistributionPanel(), DistributionPanel()): "measures .*gap_closed.* in two of its panels",
+    }
+    for panels, line in told.items():
+        with pytest.raises(EvaluationError, match=line):
+            evaluate(str(tiny_brand), replace(suite, panels=panels), studio, folder=tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+    measurement = evaluate(
+        str(tiny_brand), replace(suite, panels=(PANELS[1], Lacking())), studio, folder=tmp_path / "out"
+    )
+    assert measurement.verdict.headline == "No verdict: the distance from the brand was not measured."
+    figures = json.loads((tmp_path / "out/figures.json").read_text())
+    assert [section["missing"] for section in figures["sections"]] == ["", "pass suite.style=FILE"]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_a_registered_model_keeps_its_files_and_tells_its_origin(
     run = store._client.get_run(version.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["config.rank"] == "16"
-    assert run.data.metrics["frechet_distance_brand.high"] == 65.0
+    assert run.data.metrics["brand/frechet_distance_brand.high"] == 65.0
     logged = store._client.list_artifacts(version.run_id, "evaluation")
     files = {Path(file.path).name for file in store._client.list_artifacts(version.run_id, logged[0].path)}
     assert files == {"figures.json", "report.html"}

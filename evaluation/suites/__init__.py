@@ -1,0 +1,1 @@
+"""What is drawn, what it is held against, and which panels look at it."""
