@@ -41,7 +41,7 @@ def test_a_promotion_tells_who_when_what_and_why(registered: RegistrySettings) -
 
 def test_a_failed_gate_moves_nothing(registered: RegistrySettings) -> None:
     promote(registered, NAME, 1)
-    with pytest.raises(GateRefusedError, match="version 3 is not promoted, it fails 2 of 9 checks") as refusal:
+    with pytest.raises(GateRefusedError, match="version 3 is not promoted, it fails 2 of 13 checks") as refusal:
         promote(registered, NAME, 3)
     assert "\n" not in str(refusal.value)
     assert len(refusal.value.verdict.failures) == 2

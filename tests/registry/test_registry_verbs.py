@@ -48,7 +48,7 @@ def test_a_refused_promotion_tells_every_check(registered: RegistrySettings, tmp
     assert done.returncode == 2
     assert "  FAIL  frechet_distance_brand.high < frechet_distance_unadapted.low: 120 against 88" in done.stdout
     assert "  pass  every licence is a known SPDX expression" in done.stdout
-    assert f"atelier: {NAME} version 3 is not promoted, it fails 2 of 9 checks" in done.stderr
+    assert f"atelier: {NAME} version 3 is not promoted, it fails 2 of 13 checks" in done.stderr
     assert "Traceback" not in done.stderr
 
 

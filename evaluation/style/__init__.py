@@ -1,0 +1,1 @@
+"""How pictures look, whatever they show: a descriptor, and figures over descriptors."""

@@ -1,0 +1,141 @@
+"""Serving drift: is what is drawn for customers still of the look of the golden run?  One picture after the other.
+
+Shapes: descriptors of unit length, golden [G,E], one picture [E]; scores [G].
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import torch
+from scipy import stats
+from torch import Tensor
+
+from evaluation.errors import EvaluationError, TooFewPicturesError
+from evaluation.style.checked import checked_descriptors
+from evaluation.style.versions import median_distance
+
+LEAST_GOLDEN = 64
+SIMULATED_STREAMS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What the watch knows after a picture: the window's D_v (None until it is full), the sums, and whether to ring."""
+
+    pictures: int
+    drift: float | None
+    upper: float
+    lower: float
+    alarm: bool
+
+
+class ServingWatch:
+    """A two-sided CUSUM (Page 1954) over single pictures, and MMD² to the golden run over a sliding window.
+
+    A picture's score is its mean kernel similarity to the golden pictures, turned into a normal score by the golden
+    pictures' own ranks: so no law of the scores is assumed.  S⁺ ← max(0, S⁺ + u - κ) rises when pictures look
+    stranger than golden ones, S⁻ when they crowd at the golden run's centre; the alarm rings when one passes a
+    threshold.  The threshold is simulated on the golden scores, so that a stream of their law rings by mistake within
+    ``quiet_pictures`` pictures with probability ``false_alarms``.
+    """
+
+    def __init__(
+        self,
+        golden_GE: Tensor,
+        *,
+        window_pictures: int = 128,
+        quiet_pictures: int = 5000,
+        false_alarms: float = 0.05,
+        slack: float = 0.25,
+        seed: int = 0,
+    ) -> None:
+        """Learn from a golden run what is usual.
+
+        ``slack`` κ is half the shift, in deviations, that is to be found soonest.
+        Raises TooFewPicturesError for fewer than 64 golden pictures, EvaluationError for settings out of range.
+        """
+        _refuse_settings(window_pictures, quiet_pictures, false_alarms, slack)
+        self._golden = checked_descriptors(golden_GE, "golden pictures")
+        if len(self._golden) < LEAST_GOLDEN:
+            raise TooFewPicturesError(f"{len(self._golden)} golden pictures are too few: {LEAST_GOLDEN} are needed")
+        self._bandwidth = median_distance(self._golden)
+        kernel_GG = self._kernel(self._golden, self._golden)
+        count = len(kernel_GG)
+        self._within_golden = float((kernel_GG.sum() - count) / (count * (count - 1)))
+        self._usual = ((kernel_GG.sum(dim=1) - 1) / (count - 1)).sort().values
+        self._slack = slack
+        self.threshold = self._simulated(quiet_pictures, false_alarms, seed)
+        self._window: deque[Tensor] = deque(maxlen=window_pictures)
+        self._similar: deque[float] = deque(maxlen=window_pictures)  # to the golden run, of each in the window
+        self._pictures, self._upper, self._lower = 0, 0.0, 0.0
+
+    def see(self, picture_E: Tensor) -> Watched:
+        """Take one more picture's descriptor in and say how things stand; EvaluationError for one that is none."""
+        if picture_E.shape != self._golden.shape[1:] or not bool(picture_E.isfinite().all()):
+            numbers = self._golden.shape[1]
+            raise EvaluationError(f"a descriptor of {numbers} finite numbers is right, got {list(picture_E.shape)}")
+        picture = picture_E.detach().cpu().double()
+        similar = self._kernel(picture[None], self._golden).mean()
+        strange = float(_normal_scores(similar[None], self._usual))
+        self._window.append(picture)
+        self._similar.append(float(similar))
+        self._pictures += 1
+        self._upper = max(0.0, self._upper + strange - self._slack)
+        self._lower = max(0.0, self._lower - strange - self._slack)
+        return Watched(
+            pictures=self._pictures,
+            drift=self._drift() if len(self._window) == self._window.maxlen else None,
+            upper=self._upper,
+            lower=self._lower,
+            alarm=max(self._upper, self._lower) > self.threshold,
+        )
+
+    def reset(self) -> None:
+        """Begin anew after an alarm was looked into."""
+        self._window.clear()
+        self._similar.clear()
+        self._pictures, self._upper, self._lower = 0, 0.0, 0.0
+
+    def _drift(self) -> float:
+        """MMD² (Gretton et al. 2012, Eq. 3), unbiased: near zero, and as often below, while nothing drifts."""
+        window_WE = torch.stack(list(self._window))
+        within = self._kernel(window_WE, window_WE)
+        count = len(within)
+        mean = float((within.sum() - count) / (count * (count - 1)))
+        return mean + self._within_golden - 2 * sum(self._similar) / count
+
+    def _kernel(self, one_NE: Tensor, other_ME: Tensor) -> Tensor:
+        return torch.exp(-(torch.cdist(one_NE, other_ME) ** 2) / (2 * self._bandwidth**2))
+
+    def _simulated(self, quiet_pictures: int, false_alarms: float, seed: int) -> float:
+        """Return the threshold that streams of golden scores pass as rarely as asked."""
+        generator = torch.Generator().manual_seed(seed)
+        scores = _normal_scores(self._usual, self._usual)
+        drawn = scores[torch.randint(len(scores), (SIMULATED_STREAMS, quiet_pictures), generator=generator)]
+        upper, lower, furthest = (torch.zeros(SIMULATED_STREAMS, dtype=torch.float64) for _ in range(3))
+        for column in drawn.T:
+            upper = (upper + column - self._slack).clamp_min(0)
+            lower = (lower - column - self._slack).clamp_min(0)
+            furthest = torch.maximum(furthest, torch.maximum(upper, lower))
+        return float(torch.quantile(furthest, 1 - false_alarms))
+
+
+def _normal_scores(similar_N: Tensor, usual_G: Tensor) -> Tensor:
+    """Return Φ⁻¹ of the share of usual pictures that are more alike than each, [N]: high is strange."""
+    below = torch.searchsorted(usual_G, similar_N.contiguous())
+    up_to = torch.searchsorted(usual_G, similar_N.contiguous(), right=True)
+    rank = (below + up_to).double() / 2
+    return -torch.from_numpy(stats.norm.ppf((rank + 0.5).numpy() / (len(usual_G) + 1)))
+
+
+def _refuse_settings(window_pictures: int, quiet_pictures: int, false_alarms: float, slack: float) -> None:
+    for name, value, low, high in (
+        ("window_pictures", window_pictures, 16, 100_000),
+        ("quiet_pictures", quiet_pictures, 100, 100_000),
+        ("false_alarms", false_alarms, 0.001, 0.5),
+        ("slack", slack, 0.05, 3),
+    ):
+        if not low <= value <= high:
+            raise EvaluationError(f"{name} must be between {low:g} and {high:g}, got {value:g}")
