@@ -20,6 +20,16 @@ TITLES = {
     "unsafe_share": "Pictures that look indecent",
     "marks_share": "Pictures near a protected mark",
     "text_share": "Pictures with text",
+    "mind": "Sliced distance",
+    "aligner": "Likeness to the caption, by the aligner",
+    "aligner_share": "Prompt fidelity, from other captions to real drawings",
+    "clipscore_share": "Prompt fidelity, from other captions to real drawings",
+    "style_on_brand": "Pictures whose style is the brand's",
+    "style_separation": "Style: the brand's own drawings told from others (AUC)",
+    "prompt_drift_worst": "Prompt drift, worst tenth of prompts",
+    "leakage_tail": "Leakage: 95th percentile of likeness to learnt drawings",
+    "leakage_above": "Leakage: pictures above the threshold",
+    "palette_set_distance": "Palette distance of all pictures together",
     "psnr": "PSNR",
     "ssim": "SSIM",
     "frechet": "Fréchet distance",
@@ -33,6 +43,7 @@ ASPECTS = {
     "floor": "floor (real against real)",
     "real": "the real drawings",
     "gain": "gain by the adapter",
+    "shuffled": "other captions",
 }
 
 
