@@ -85,7 +85,7 @@ class StylePanel:
             *self._of_fidelity(scene, looks, network),
             *_of_drift(scene, looks, drift, prompts),
             *self._of_leakage(scene, copies),
-            _figure(scene, looks, "style_separation", separation.interval(), "higher"),
+            _figure(scene, looks, "style_separation", _within_one(separation.interval()), "higher"),
         ]
         return Section(
             name="style",
@@ -182,8 +182,8 @@ def _of_drift(scene: Scene, looks: Looks, drift: PromptDrift | None, prompts_N: 
 
 def _findings(figures: list[Figure], separation: Estimate, looks: Looks) -> tuple[Finding, ...]:
     """Say first whether the descriptor may be believed for this brand at all."""
-    area = separation.interval()
-    amount = f"AUC {area.value:.3f}, 95 % interval {area.low:.3f} to {min(1.0, area.high):.3f}"
+    area = _within_one(separation.interval())
+    amount = f"AUC {area.value:.3f}, 95 % interval {area.low:.3f} to {area.high:.3f}"
     if area.value < TRUSTED_AUC:
         sentence = (
             "The style descriptor cannot carry a guarantee for this brand: it tells its unseen drawings from other"
@@ -217,7 +217,7 @@ def _histogram(looks: Looks) -> Histogram:
 
 
 def _calibration(looks: Looks, separation: Estimate) -> Table:
-    scale, area = looks.scale, separation.interval()
+    scale, area = looks.scale, _within_one(separation.interval())
     rows = (
         ("brand, unseen", str(len(scale.own)), *_quartiles(scale.own)),
         ("off-brand", str(len(scale.off)), *_quartiles(scale.off)),
@@ -227,7 +227,7 @@ def _calibration(looks: Looks, separation: Estimate) -> Table:
         title="Calibration for this brand",
         note=f"Raw CSLS scores against {len(scale.brand)} references ({looks.origin}), {len(scale.crowd)} further"
         f" off-brand drawings as the crowd. The brand's unseen drawings against off-brand ones: AUC {area.value:.3f}"
-        f" ({area.low:.3f} to {min(1.0, area.high):.3f}).",
+        f" ({area.low:.3f} to {area.high:.3f}).",
         headings=("drawings", "N", "5th percentile", "median", "95th percentile"),
         rows=rows,
     )
@@ -268,6 +268,11 @@ def _figure(scene: Scene, looks: Looks, name: str, interval: Interval, better: B
     metric = name.removesuffix(f"_{scene.suffix}").removesuffix("_unadapted").replace("_", "-")
     identity = scene.identity(metric, looks.identity)
     return Figure.of(name, interval, count=scene.count, identity=identity, better=better, unit=unit)
+
+
+def _within_one(interval: Interval) -> Interval:
+    """Return an interval cut to 0..1, where an area must lie."""
+    return Interval(interval.value, max(0.0, interval.low), min(1.0, interval.high))
 
 
 def _share(passed: int, count: int) -> Interval:
