@@ -56,7 +56,7 @@ class TasksSuite:
         unknown = [name for name in self.tasks or () if name not in MEASURES]
         if unknown or (self.tasks is not None and not self.tasks):
             named = f"'{unknown[0]}' is no task with a measure" if unknown else "an empty list measures nothing"
-            raise EvaluationError(f"suite.tasks: {named}, there are {', '.join(MEASURES)}")
+            raise EvaluationError(f"suite.tasks: {named}, there are {', '.join(sorted(MEASURES))}")
 
     def measure(self, reference: str, studio: Studio) -> Measurement:
         """Return the measurement; EvaluationError when a named task cannot be measured, or none can."""

@@ -274,7 +274,7 @@ def test_drawings_in_a_style_that_the_backbone_does_not_know_are_refused(studio:
     [
         (["suite.pictures=15"], "suite.pictures 15 must lie in 16 to 100000"),
         (["suite.pictures=many"], "suite.pictures many must lie in 16 to"),
-        (["suite.tasks=[drawing]"], "'drawing' is no task with a measure, there are text_to_image"),
+        (["suite.tasks=[drawing]"], "'drawing' is no task with a measure, there are edge_control"),
         (["suite.tasks=[]"], "an empty list measures nothing"),
         (["suite.tasks=[edge_control]"], "the backbone has no task edge_control, it has text_to_image"),
         (["suite.judge=none"], "none is not a folder"),
