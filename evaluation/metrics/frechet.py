@@ -13,10 +13,11 @@ from torch import Tensor
 
 from evaluation.intervals import Estimate, group_of_rows, to_first_order
 from evaluation.metrics.checked import checked_pair, common_centre
-from evaluation.metrics.moments import Moments, influence, transport
+from evaluation.metrics.moments import Moments, Transport, influence, root_without, transport, values_without
 from evaluation.metrics.sharing import spread
 
 MOST_RECOMPUTED = 512
+FIRST_ORDER_PICTURES = 16
 
 Left = tuple[Tensor | None, Tensor | None]
 
@@ -24,8 +25,8 @@ Left = tuple[Tensor | None, Tensor | None]
 def frechet_distance(real_ND: Tensor, made_MD: Tensor, names: tuple[str, str] = ("real", "made")) -> Estimate:
     """Return |μr - μm|² + tr(Σr + Σm - 2(ΣrΣm)^½) of unbiased covariances, with its jackknife.
 
-    Up to 512 pictures a side, and two a dimension, the jackknife measures again without each group; beyond, a group's
-    part is taken to first order from the derivative of the distance (docs/adr/0013), which costs one product more
+    Up to 512 pictures a side, and two a dimension, the jackknife measures again without each group; beyond, what a
+    group's leaving changes is taken from the derivatives of the distance (docs/adr/0013), which costs a few products
     instead of a hundred.  The figure grows as N falls: compare equal N only.  Heusel et al. 2017, Eq. 6.  Raises
     EvaluationError for bad shapes or values that are not finite.
     """
@@ -50,25 +51,48 @@ def _recomputed(real_ND: Tensor, made_MD: Tensor, names: tuple[str, str]) -> Est
 def _by_moments(real_ND: Tensor, made_MD: Tensor, names: tuple[str, str]) -> Estimate:
     centre_D = common_centre(real_ND, made_MD)
     real, made = spread(lambda features_ND: Moments.of(features_ND, centre_D), [real_ND, made_MD])
-    found = transport(real, made)
-    sides = ((real_ND, real, made, found.real), (made_MD, made, real, found.made))
-    moved = spread(lambda side: influence(side[0], centre_D, side[1], side[2], side[3]), sides)
-    return Estimate(
-        found.value, {name: to_first_order(found.value, each) for name, each in zip(names, moved, strict=True)}
-    )
+    return estimate_of((real_ND, made_MD), centre_D, (real, made), transport(real, made), names)
+
+
+def estimate_of(
+    sets: tuple[Tensor, Tensor],
+    centre_D: Tensor,
+    moments: tuple[Moments, Moments],
+    maps: Transport,
+    names: tuple[str, str],
+) -> Estimate:
+    """Return the distance with its jackknife: to second order, and to first where pictures are many a dimension."""
+    left_out = {}
+    for side, (features_ND, seen) in enumerate(zip(sets, (maps, maps.swapped()), strict=True)):
+        own, other = moments[side], moments[1 - side]
+        if len(features_ND) > FIRST_ORDER_PICTURES * features_ND.shape[1]:
+            moved_N = influence(features_ND, centre_D, own, other, seen.real)
+            left_out[names[side]] = to_first_order(maps.value, moved_N)
+        else:
+            left_out[names[side]] = values_without(features_ND, centre_D, own, other, seen)
+    return Estimate(maps.value, left_out)
 
 
 def _by_grams(real_ND: Tensor, made_MD: Tensor, names: tuple[str, str]) -> Estimate:
-    """The same two things where covariances are singular: with C = A·Bᵀ = U·S·Vᵀ, xᵀTx of row n is √(N/M)(USUᵀ)_nn."""
+    """The same where covariances are singular: with C = A·Bᵀ = U·S·Vᵀ the rows x·Hr are U·S^½·((N-1)/(M-1))^¼."""
     grams = _Grams.of(real_ND, made_MD)
     n, m = grams.across.shape
     left_NR, values_R, right_RM = torch.linalg.svd(_centred(grams.across), full_matrices=False)
-    left, right = grams.influences()
-    left -= (n / m) ** 0.5 * (left_NR.square() @ values_R)
-    right -= (m / n) ** 0.5 * (right_RM.T.square() @ values_R)
-    value = grams.distance(values_R)
-    moved = (left - left.mean(), right - right.mean())
-    return Estimate(value, {name: to_first_order(value, each) for name, each in zip(names, moved, strict=True)})
+    kept = values_R > 1e-8 * values_R[0]
+    roots_S, halves_S = values_R[kept] / ((n - 1) * (m - 1)) ** 0.5, values_R[kept].sqrt()
+    tilt = ((n - 1) / (m - 1)) ** 0.25
+    bent = (left_NR[:, kept] * halves_S * tilt, right_RM.T[:, kept] * halves_S / tilt)
+    jobs = [(side, rows) for side, count in enumerate((n, m)) for rows in _groups(count)]
+
+    def without(job: tuple[int, Tensor]) -> float:
+        side, rows = job
+        root = root_without(roots_S, bent[side][rows], (n, m)[side])
+        return grams.without(*((rows, None) if side == 0 else (None, rows))).distance(root)
+
+    left_out = torch.tensor(spread(without, jobs), dtype=torch.float64)
+    value = grams.distance(float(values_R.sum()) / ((n - 1) * (m - 1)) ** 0.5)
+    groups = len(_groups(n))
+    return Estimate(value, {names[0]: left_out[:groups], names[1]: left_out[groups:]})
 
 
 @dataclass(frozen=True)
@@ -88,22 +112,15 @@ class _Grams:
         made = _all_but(len(self.made), made_rows)
         return _Grams(self.real[real][:, real], self.made[made][:, made], self.across[real][:, made])
 
-    def distance(self, singular_R: Tensor | None = None) -> float:
+    def distance(self, root: float | None = None) -> float:
+        """Return the distance; ``root`` is tr (ΣrΣm)^½ where it is known."""
         n, m = self.across.shape
         means = self.real.mean() + self.made.mean() - 2 * self.across.mean()
         trace_real = (self.real.trace() - n * self.real.mean()) / (n - 1)
         trace_made = (self.made.trace() - m * self.made.mean()) / (m - 1)
-        values_R = torch.linalg.svdvals(_centred(self.across)) if singular_R is None else singular_R
-        return float(means + trace_real + trace_made - 2 * values_R.sum() / ((n - 1) * (m - 1)) ** 0.5)
-
-    def influences(self) -> tuple[Tensor, Tensor]:
-        """Return [N] and [M]: 2(μ - ν)·x + |x|² of each row x from its own set's mean μ, ν being the other's."""
-        real = self.real.mean(dim=1) - self.across.mean(dim=1)
-        made = self.made.mean(dim=1) - self.across.mean(dim=0)
-        return (
-            2 * (real - real.mean()) + self.real.diagonal() - 2 * self.real.mean(dim=1) + self.real.mean(),
-            2 * (made - made.mean()) + self.made.diagonal() - 2 * self.made.mean(dim=1) + self.made.mean(),
-        )
+        if root is None:
+            root = float(torch.linalg.svdvals(_centred(self.across)).sum()) / ((n - 1) * (m - 1)) ** 0.5
+        return float(means + trace_real + trace_made) - 2 * root
 
 
 def _centred(across_NM: Tensor) -> Tensor:

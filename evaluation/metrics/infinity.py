@@ -15,6 +15,7 @@ from torch import Tensor
 from evaluation.errors import TooFewPicturesError
 from evaluation.intervals import Estimate, to_first_order
 from evaluation.metrics.checked import checked_pair, common_centre, same_count
+from evaluation.metrics.frechet import estimate_of
 from evaluation.metrics.moments import Moments, Transport, frechet_of, influence, transport
 from evaluation.metrics.sharing import spread
 
@@ -76,7 +77,7 @@ def extrapolated(
     weights_N = line.row_weights(sizes, count)
     return Extrapolation(
         estimate=_estimate(line.intercept, names, [side.weighted(each, weights_N) for side, each in moved]),
-        whole=_estimate(maps.value, names, [each for _, each in moved]),
+        whole=estimate_of((real_ND, made_ND), centre_D, whole, maps, names),
         points=tuple(zip(sizes, distances, strict=True)),
         slope=line.slope,
         r_squared=line.r_squared,

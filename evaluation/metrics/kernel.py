@@ -20,7 +20,7 @@ from evaluation.metrics.sharing import spread
 SIGMA = 10.0
 SCALE = 1000.0
 COMPLETE_PICTURES = 8192
-PART_PICTURES = 4096
+PART_PICTURES = 2048
 _TILE_ROWS = 1024
 
 Kernel = Callable[[Tensor, Tensor, Tensor, int], Tensor]
@@ -31,7 +31,7 @@ def kernel_distance(real_ND: Tensor, made_MD: Tensor, names: tuple[str, str] = (
     """Return the unbiased squared maximum mean discrepancy with k(x,y) = (x·y/D + 1)³, with its jackknife.
 
     All pictures at once, not an average over random subsets: the estimator is unbiased at any N, so subsets would
-    only add noise.  Beyond 8,192 pictures the mean over parts of at most 4,096, each picture in one of them: unbiased
+    only add noise.  Beyond 8,192 pictures the mean over parts of at most 2,048, each picture in one of them: unbiased
     as well, and what that adds to the interval the jackknife sees.  Near zero for sets of one law, and then negative
     as often as positive.  Bińkowski et al. 2018, Eq. 4.  Raises EvaluationError for bad shapes or values that are not
     finite.
@@ -66,8 +66,8 @@ def gaussian_estimates(
 
 
 def parts_of(count: int) -> int:
-    """Return into how many parts a set of ``count`` pictures is cut: 1 up to 8,192, then such that 4,096 fit into none
-    more than once; a power of two, so that each part has its own groups of the jackknife."""
+    """Return into how many parts a set of ``count`` pictures is cut: 1 up to 8,192, then such that none has more than
+    2,048; a power of two, so that each part has its own groups of the jackknife."""
     if count <= COMPLETE_PICTURES:
         return 1
     return min(MOST_GROUPS, 1 << math.ceil(math.log2(count / PART_PICTURES)))
@@ -281,4 +281,4 @@ def _unit(real_ND: Tensor, made_MD: Tensor) -> tuple[Tensor, Tensor]:
             raise EvaluationError("a picture whose features are all zero has no direction: CMMD needs one")
     real_ND, made_MD = (torch.nn.functional.normalize(each, dim=1) for each in (real_ND, made_MD))
     centre_D = common_centre(real_ND, made_MD).to(real_ND.dtype)
-    return real_ND - centre_D, made_MD - centre_D
+    return real_ND.sub_(centre_D), made_MD.sub_(centre_D)

@@ -16,7 +16,7 @@ from torch import Tensor
 from evaluation.intervals import Estimate, Interval, group_of_rows, share_interval
 from evaluation.metrics.balls import Held, Holding
 from evaluation.metrics.checked import checked_pair, same_count
-from evaluation.metrics.neighbours import STRIPE_ROWS, Across, nearest_neighbours
+from evaluation.metrics.neighbours import Across, nearest_neighbours, stripe_rows
 from evaluation.metrics.screening import screens
 from evaluation.metrics.sharing import spread, stripes
 
@@ -63,7 +63,7 @@ def neighbour_estimates(
     real_ND, made_ND = checked_pair(real_ND, made_ND)
     same_count(real_ND, made_ND, "a figure of nearest neighbours")
     table = _Table.of(real_ND, made_ND)
-    first, *others = stripes(len(made_ND), STRIPE_ROWS)
+    first, *others = stripes(len(made_ND), stripe_rows(len(real_ND)))
     # Where the first stripe is crowded the others will be: they need not be tried pair by pair.
     crowded = not table.look(first)
     spread(table.look_at_all if crowded else table.look, others)

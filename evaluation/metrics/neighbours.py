@@ -14,7 +14,8 @@ from torch import Tensor
 from evaluation.metrics.screening import Desk, Screen, squared_distances
 from evaluation.metrics.sharing import spread, stripes
 
-STRIPE_ROWS = 512
+_STRIPE_NUMBERS = 1 << 24
+_MOST_STRIPE_ROWS = 512
 _BLOCK_COLUMNS = 64
 _LEAST_BLOCKS = 64
 _FEW_PAIRS = 64
@@ -56,7 +57,9 @@ class Pairs:
 def nearest_neighbours(own: Screen, most: int) -> Neighbours:
     """Return the ``most`` nearest neighbours of each picture within its set, exact, itself left out."""
     desk = Desk()
-    found = spread(lambda rows: _nearest(own, rows, most, desk), stripes(len(own.features), STRIPE_ROWS))
+    found = spread(
+        lambda rows: _nearest(own, rows, most, desk), stripes(len(own.features), stripe_rows(len(own.features)))
+    )
     return Neighbours(torch.cat([squared for squared, _ in found]), torch.cat([rows for _, rows in found]))
 
 
@@ -81,7 +84,7 @@ class Across:
         torch.le(bounds_BN, _rounded_up(self.second_own.reach[rows, None], bounds_BN.dtype), out=nearer_BN)
         near_BN.logical_or_(nearer_BN)
         few = max(_FEW_PAIRS, bounds_BN.shape[1] // _FEW_SHARE)
-        if int(near_BN.sum()) > few * len(near_BN):
+        if int(near_BN.count_nonzero()) > few * len(near_BN):  # a sum would make whole numbers of them all
             return None
         second_P, first_P = near_BN.nonzero(as_tuple=True)
         found = self.between(first_P, second_P + rows.start)
@@ -105,6 +108,11 @@ class Across:
         """
         for columns in stripes(len(self.first.features), _TILE_COLUMNS):
             yield columns, self.second.squared(rows, self.first, columns)
+
+
+def stripe_rows(count: int) -> int:
+    """Return how many rows are held against ``count`` others at once: 512, and fewer where these would fill memory."""
+    return max(64, min(_MOST_STRIPE_ROWS, _STRIPE_NUMBERS // count // 64 * 64))
 
 
 def _nearest(own: Screen, rows: slice, most: int, desk: Desk) -> tuple[Tensor, Tensor]:
