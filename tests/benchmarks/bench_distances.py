@@ -59,7 +59,8 @@ def main() -> None:
     keys = settings.metrics.split(",")
     jobs = [job for group in TOGETHER if (job := [key for key in group if key in keys])]
     print(
-        f"{settings.pictures} pictures a side, {settings.dimensions} dimensions of {settings.latent}, {settings.threads} threads"
+        f"{settings.pictures} pictures a side, {settings.dimensions} dimensions of {settings.latent},"
+        f" {settings.threads} threads"
     )
     totals = [0.0, 0.0]
     for job in jobs:
