@@ -1,7 +1,8 @@
 """The multi-task transformer: one network for every task, in pixels.
 
 Shapes: B batch, C picture channels, H W pixels, N picture tokens (H/P · W/P), T text tokens, D width, K heads,
-M modulation vectors, A appearance numbers. Needs torch and diffusers alone, so that a saved folder can carry this file.
+M modulation vectors, A appearance numbers, R reference tokens.
+Needs torch and diffusers alone: a saved folder can carry this file.
 
 Sources: diffusion transformers with modulated blocks (Peebles and Xie 2023), one modulation shared by all blocks with
 a bias each (PixArt-alpha, Chen et al. 2023), RMS-normed queries and keys (Esser et al. 2024), rotary positions in two
@@ -29,7 +30,8 @@ class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     Input channels are ``noisy(C) + source(C) + mask(1)``; source and mask columns start at zero, so that a network
     without them is the same function. Style row 0 means "no style", the last row is the free slot that a brand's
-    adapter fills.
+    adapter fills.  ``larger`` lists further sizes as (px, patch_px): the same blocks draw them, each size of patch
+    has its own way in and out.  ``reference_depth`` blocks read a reference picture, 0 where the network knows none.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -41,6 +43,8 @@ class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         picture_channels: int = 3,
         native_px: int = 64,
         patch_px: int = 8,
+        larger: tuple[tuple[int, int], ...] = (),
+        reference_depth: int = 0,
         width: int = 384,
         depth: int = 12,
         head_width: int = 64,
@@ -52,8 +56,9 @@ class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         super().__init__()
         if width % head_width:
             raise ValueError(f"width {width} is not a multiple of head_width {head_width}")
-        if native_px % patch_px:
-            raise ValueError(f"native_px {native_px} is not a multiple of patch_px {patch_px}")
+        for px, patch in ((native_px, patch_px), *larger):
+            if px % patch:
+                raise ValueError(f"{px} px is not a multiple of the patch of {patch} px")
         self.embed_patches = nn.Linear((2 * picture_channels + 1) * patch_px**2, width)
         self.embed_time = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
         self.embed_text = nn.Linear(text_width, width)
@@ -65,9 +70,14 @@ class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.blocks = nn.ModuleList(Block(width, head_width, mlp_width, dropout) for _ in range(depth))
         self.final_modulation = nn.Linear(width, 2 * width)
         self.final_linear = nn.Linear(width, picture_channels * patch_px**2)
-        side = native_px // patch_px
+        self.embed_size = nn.Embedding(1 + len(larger), width) if larger else None
+        others = sorted({patch for _, patch in larger} - {patch_px})
+        self.ways = nn.ModuleDict({str(patch): PatchWay(picture_channels, patch, width) for patch in others})
+        encoder = ReferenceEncoder(picture_channels, width, head_width, reference_depth) if reference_depth else None
+        self.reference = encoder
         # Kept, not computed in the graph: a compiler would fuse its cosines into every block's rotation.
-        self.register_buffer("native_rotation", rotary_table(side, side, self.config), persistent=False)
+        for side in sorted({px // patch for px, patch in ((native_px, patch_px), *larger)}):
+            self.register_buffer(f"rotation_{side}", rotary_table(side, side, self.config), persistent=False)
         self._initialise()
 
     @property
@@ -86,9 +96,18 @@ class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 nn.init.zeros_(module.weight)
         for layer in (self.modulation, self.final_modulation, self.final_linear):
             nn.init.zeros_(layer.weight)
+        if self.reference is not None:
+            nn.init.normal_(self.reference.places, std=0.02)
+            nn.init.zeros_(self.reference.pooled.weight)
         seen_px = self.config.picture_channels * self.config.patch_px**2
         with torch.no_grad():
             self.embed_patches.weight[:, seen_px:].zero_()
+            for way in self.ways.values():
+                assert isinstance(way, PatchWay)
+                nn.init.zeros_(way.leave.weight)
+                way.enter.weight[:, way.seen_px :].zero_()
+            if self.embed_size is not None:
+                self.embed_size.weight.zero_()
             self.embed_style.weight[NO_STYLE].zero_()
 
     def forward(
@@ -103,31 +122,59 @@ class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         appearance: Tensor,
         text: Tensor,
         text_mask: Tensor,
+        reference: Tensor | None = None,
+        reference_mask: Tensor | None = None,
     ) -> Tensor:
         """Return the estimate of the clean picture [B,C,H,W].
 
         noisy, source [B,C,H,W] in -1..1; mask [B,1,H,W] in 0..1; timestep [B] in 0..1 (1 is clean);
-        task, style [B] rows; appearance [B,A]; text [B,T,text_width]; text_mask [B,T] bool.
+        task, style [B] rows; appearance [B,A]; text [B,T,text_width]; text_mask [B,T] bool; reference [B,C,64,64]
+        and reference_mask [B] bool, both or neither.
         """
-        rows, columns = (length // self.config.patch_px for length in noisy.shape[-2:])
-        tokens_BND = self.embed_patches(self._to_patches(torch.cat([noisy, source, mask.to(noisy.dtype)], dim=1)))
+        size, patch = self._size_and_patch(noisy.shape[-1])
+        enter, leave = self._ways(patch)
+        rows, columns = (length // patch for length in noisy.shape[-2:])
+        tokens_BND = enter(to_patches(torch.cat([noisy, source, mask.to(noisy.dtype)], dim=1), patch))
         style_BD = self.embed_style(style)
-        condition_BD = self._condition(timestep, task, style_BD, appearance, text, text_mask)
-        shared_BMD = self.modulation(condition_BD).unflatten(-1, (MODULATIONS, -1))
         context_BTD = torch.cat([self.embed_text(text), style_BD[:, None]], dim=1)
-        context_mask_BT = F.pad(text_mask, (0, 1), value=True)[:, None, None, :]
+        context_mask_BT = F.pad(text_mask, (0, 1), value=True)
+        worn_BD = style_BD if self.embed_size is None else style_BD + self.embed_size.weight[size]
+        if self.reference is not None and reference is not None and reference_mask is not None:
+            shown_BRD, pooled_BD = self.reference(reference.to(noisy.dtype), reference_mask)
+            context_BTD, worn_BD = torch.cat([context_BTD, shown_BRD], dim=1), worn_BD + pooled_BD
+            context_mask_BT = torch.cat([context_mask_BT, reference_mask[:, None].expand(-1, shown_BRD.shape[1])], 1)
+        condition_BD = self._condition(timestep, task, worn_BD, appearance, text, text_mask)
+        shared_BMD = self.modulation(condition_BD).unflatten(-1, (MODULATIONS, -1))
         rotation = self._rotation(rows, columns).to(tokens_BND)
+        context_mask_B11T = context_mask_BT[:, None, None, :]
         for block in self.blocks:
-            tokens_BND = block(tokens_BND, shared_BMD, context_BTD, context_mask_BT, rotation, (rows, columns))
+            tokens_BND = block(tokens_BND, shared_BMD, context_BTD, context_mask_B11T, rotation, (rows, columns))
         shift, scale = self.final_modulation(condition_BD).chunk(2, dim=-1)
-        return self._to_picture(self.final_linear(modulate(tokens_BND, shift, scale)), rows, columns)
+        return to_picture(leave(modulate(tokens_BND, shift, scale)), rows, columns, patch)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sides in px that the network draws, the native one first."""
+        return (self.config.native_px, *(px for px, _ in self.config.larger))
+
+    def _size_and_patch(self, side_px: int) -> tuple[int, int]:
+        """Row of a size and its patch; a size that is not listed is cut into native patches, as native ones are."""
+        for row, (px, patch) in enumerate(self.config.larger, start=1):
+            if px == side_px:
+                return row, patch
+        return 0, self.config.patch_px
+
+    def _ways(self, patch: int) -> tuple[nn.Module, nn.Module]:
+        if str(patch) in self.ways:
+            way = self.ways[str(patch)]
+            assert isinstance(way, PatchWay)
+            return way.enter, way.leave
+        return self.embed_patches, self.final_linear
 
     def _rotation(self, rows: int, columns: int) -> Tensor:
         """Cosines and sines [2,N,head_width/2] of a grid."""
-        native = self.config.native_px // self.config.patch_px
-        if (rows, columns) == (native, native):
-            return self.native_rotation  # type: ignore[no-any-return]
-        return rotary_table(rows, columns, self.config, self.native_rotation.device)
+        kept: Tensor | None = getattr(self, f"rotation_{rows}", None) if rows == columns else None
+        return rotary_table(rows, columns, self.config, self.final_linear.weight.device) if kept is None else kept
 
     def _condition(
         self, timestep: Tensor, task: Tensor, style_BD: Tensor, appearance: Tensor, text: Tensor, text_mask: Tensor
@@ -138,15 +185,58 @@ class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         total = time_BD + self.embed_task(task) + style_BD
         return F.silu(total + self.embed_pooled_text(pooled) + self.embed_appearance(appearance))
 
-    def _to_patches(self, picture: Tensor) -> Tensor:
-        patch = self.config.patch_px
-        tokens = picture.unflatten(-1, (-1, patch)).unflatten(-3, (-1, patch))  # B C rows patch columns patch
-        return tokens.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # type: ignore[no-any-return]
 
-    def _to_picture(self, tokens: Tensor, rows: int, columns: int) -> Tensor:
-        patch = self.config.patch_px
-        grid = tokens.unflatten(2, (-1, patch, patch)).unflatten(1, (rows, columns))  # B rows columns C patch patch
-        return grid.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)  # type: ignore[no-any-return]
+class PatchWay(nn.Module):
+    """The way into the blocks and out of them for one size of patch."""
+
+    def __init__(self, picture_channels: int, patch_px: int, width: int) -> None:
+        super().__init__()
+        self.seen_px = picture_channels * patch_px**2
+        self.enter = nn.Linear((2 * picture_channels + 1) * patch_px**2, width)
+        self.leave = nn.Linear(width, self.seen_px)
+
+
+class ReferenceEncoder(nn.Module):
+    """Reads a reference picture [B,C,64,64] into 16 tokens and their mean; both are zero where there is none."""
+
+    patch_px = 16
+    tokens = 16
+
+    def __init__(self, picture_channels: int, width: int, head_width: int, depth: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(picture_channels * self.patch_px**2, width)
+        self.places = nn.Parameter(torch.zeros(self.tokens, width))
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                width, width // head_width, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.pooled = nn.Linear(width, width)
+
+    def forward(self, reference: Tensor, known_B: Tensor) -> tuple[Tensor, Tensor]:
+        """reference [B,C,64,64], known [B] bool -> tokens [B,16,D] and what is added to the condition [B,D]."""
+        tokens = self.enter(to_patches(reference, self.patch_px)) + self.places
+        for block in self.blocks:
+            tokens = block(tokens)
+        tokens = self.norm(tokens)
+        known = known_B[:, None].to(tokens.dtype)
+        return tokens * known[..., None], self.pooled(tokens.mean(1)) * known
+
+
+def to_patches(picture: Tensor, patch: int) -> Tensor:
+    """[B,C,H,W] -> [B,N,C·P·P], row by row."""
+    tokens = picture.unflatten(-1, (-1, patch)).unflatten(-3, (-1, patch))  # B C rows patch columns patch
+    patches: Tensor = tokens.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    return patches
+
+
+def to_picture(tokens: Tensor, rows: int, columns: int, patch: int) -> Tensor:
+    """[B,N,C·P·P] -> [B,C,H,W]: the inverse of ``to_patches``."""
+    grid = tokens.unflatten(2, (-1, patch, patch)).unflatten(1, (rows, columns))  # B rows columns C patch patch
+    picture: Tensor = grid.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+    return picture
 
 
 class Block(nn.Module):

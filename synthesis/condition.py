@@ -14,11 +14,15 @@ from torch import Tensor
 from synthesis.backbone import NO_STYLE
 
 APPEARANCE_WIDTH = 13
+REFERENCE_PX = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One row a picture: source [B,C,H,W], mask [B,1,H,W], task and style [B], appearance [B,A], text [B,T,384]."""
+    """One row a picture: source [B,C,H,W], mask [B,1,H,W], task and style [B], appearance [B,A], text [B,T,384].
+
+    ``reference`` [B,C,64,64] is a picture whose style is to be worn, ``reference_mask`` [B] whether there is one.
+    """
 
     source: Tensor
     mask: Tensor
@@ -27,6 +31,8 @@ class Condition:
     appearance: Tensor
     text: Tensor
     text_mask: Tensor
+    reference: Tensor
+    reference_mask: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the fields by name, as the network's keyword arguments."""
@@ -41,12 +47,21 @@ class Condition:
         return self.map(lambda value: value.to(device))
 
     def unconditional(self, *, keep_style: bool = False) -> Condition:
-        """The same pictures with text (and style) dropped: the other half of classifier-free guidance.
+        """The same pictures with text, style and reference dropped: the other half of classifier-free guidance.
 
         Ho and Salimans 2022, section 3.2. Source and mask stay: they say what the task is.
         """
         style = self.style if keep_style else torch.full_like(self.style, NO_STYLE)
-        return replace(self, style=style, text=torch.zeros_like(self.text), text_mask=torch.zeros_like(self.text_mask))
+        dropped = {name: torch.zeros_like(getattr(self, name)) for name in ("text", "text_mask")}
+        if not keep_style:
+            dropped |= {name: torch.zeros_like(getattr(self, name)) for name in ("reference", "reference_mask")}
+        return replace(self, style=style, **dropped)
+
+
+def no_reference(count: int, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
+    """No reference for ``count`` pictures: zeros [count,3,64,64] and a mask [count] of false."""
+    picture = torch.zeros(count, 3, REFERENCE_PX, REFERENCE_PX, device=device)
+    return picture, torch.zeros(count, dtype=torch.bool, device=device)
 
 
 def join(conditions: Sequence[Condition]) -> Condition:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from synthesis.adapter import merged_with
 from synthesis.backbone import NO_STYLE, MultiTaskTransformer
-from synthesis.condition import Condition, plain_appearance
+from synthesis.condition import REFERENCE_PX, Condition, no_reference, plain_appearance
 from synthesis.errors import SynthesisError
 from synthesis.pixels import to_mask, to_numbers, to_pictures
 from synthesis.precision import arithmetic, fast_dtype
@@ -174,6 +174,7 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         appearance = (
             plain_appearance(count, request.ground) if clean is None else torch.zeros_like(plain_appearance(count))
         )
+        reference, known = self._reference(request, clean)
         condition = Condition(
             source=source,
             mask=hole,
@@ -182,6 +183,8 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
             appearance=appearance,
             text=text,
             text_mask=text_mask,
+            reference=reference,
+            reference_mask=known,
         )
         return condition.to(self.device), None if clean is None else clean.to(self.device)
 
@@ -190,6 +193,11 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
             return None, None
         clean = to_numbers(request.images, self.picture_px, _ground(request))
         return clean, to_mask(request.masks, self.picture_px) if request.masks else None
+
+    def _reference(self, request: PictureRequest, clean: Tensor | None) -> tuple[Tensor, Tensor]:
+        if request.task != "style_reference" or clean is None:
+            return no_reference(len(request.prompts))
+        return resize(clean, REFERENCE_PX), torch.ones(len(clean), dtype=torch.bool)
 
     def _style_row(self, request: PictureRequest) -> int:
         if request.brand is not None:

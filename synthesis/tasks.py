@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from synthesis.control import Edges, Palette, Shading, Sketch
 from synthesis.errors import SynthesisError
 
 
@@ -110,14 +111,23 @@ class SuperResolution:
     needs_mask: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
-        """With a generator, one half at a half and one at a quarter of the pixels a side; without, a quarter."""
+        """With a generator, one half at a half and one at a quarter of the pixels a side; without, a quarter.
+
+        Half of the former carry noise of up to 0.1: what a smaller drawing of a network's own gets wrong is to be put
+        right, not sharpened (Ho et al. 2022, section 4.1).
+        """
         side = picture.shape[-1]
         quarter = resize(resize(picture, side // 4), side)
         if generator is None:
             return quarter, no_mask(picture)
         half = resize(resize(picture, side // 2), side)
-        chosen = uniform((len(picture), 1, 1, 1), picture, generator) < 0.5
-        return torch.where(chosen, quarter, half), no_mask(picture)
+        chosen, noised = uniform((2, len(picture), 1, 1, 1), picture, generator)
+        strength = 0.1 * (2 * noised - 1).clamp(min=0)
+        coarse = torch.randn(*picture.shape[:2], side // 4, side // 4, device=picture.device, generator=generator)
+        source = torch.where(chosen < 0.5, quarter, half) + strength * F.interpolate(
+            coarse, (side, side), mode="bilinear"
+        )
+        return source.clamp(-1, 1), no_mask(picture)
 
 
 @dataclass(frozen=True)
@@ -133,9 +143,25 @@ class StyleTransfer:
         return picture, no_mask(picture)
 
 
+@dataclass(frozen=True)
+class StyleReference:
+    """Draw the text in the style of a reference picture, which enters as tokens: the source is empty."""
+
+    name: str = "style_reference"
+    needs_picture: bool = True
+    needs_mask: bool = False
+
+    def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        """Zeros."""
+        return torch.zeros_like(picture), no_mask(picture)
+
+
 TASKS: dict[str, Task] = {
     task.name: task
-    for task in (TextToImage(), ImageToImage(), Inpainting(), Outpainting(), SuperResolution(), StyleTransfer())
+    for task in (
+        *(TextToImage(), ImageToImage(), Inpainting(), Outpainting(), SuperResolution(), StyleTransfer()),
+        *(Edges(), Sketch(), Shading(), Palette(), StyleReference()),
+    )
 }
 """Order is the row of the task embedding: append, never reorder."""
 

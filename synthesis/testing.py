@@ -16,12 +16,18 @@ from synthesis.pipeline import MultiTaskPipeline
 from synthesis.tasks import TASKS
 
 
-def make_tiny_pipeline(folder: Path, *, seed: int = 0, styles: tuple[str, ...] = ("noto", "twemoji")) -> Path:
+def make_tiny_pipeline(
+    folder: Path,
+    *,
+    seed: int = 0,
+    styles: tuple[str, ...] = ("noto", "twemoji"),
+    tasks: tuple[str, ...] | None = None,
+) -> Path:
     """Write a random backbone of 0.1 M parameters in diffusers layout, with its card; return the folder."""
     torch.manual_seed(seed)
     network = MultiTaskTransformer(
         styles=styles,
-        tasks=tuple(TASKS),
+        tasks=tuple(TASKS) if tasks is None else tasks,
         width=32,
         depth=1,
         head_width=16,

@@ -20,6 +20,41 @@ from synthesis.text import TextEncoder
 from training.errors import TrainingError
 
 
+class Mates:
+    """Who else is drawn in a row's style: rows in order of style [R], where each style begins and how many it has."""
+
+    def __init__(self, styles: Tensor) -> None:
+        """styles [R] numbers."""
+        self._styles = styles
+        self._arrange(torch.ones_like(styles, dtype=torch.bool))
+
+    def _arrange(self, shown: Tensor) -> None:
+        rows = shown.nonzero()[:, 0]
+        self.order = rows[self._styles[rows].argsort(stable=True)]
+        self.counts = torch.bincount(self._styles[rows], minlength=int(self._styles.max()) + 1)
+        self.begins = self.counts.cumsum(0) - self.counts
+        self._shown = shown
+
+    def to(self, device: torch.device | str) -> Mates:
+        """Return the same on a device."""
+        moved = Mates(self._styles.to(device))
+        moved._arrange(self._shown.to(device))
+        return moved
+
+    def forget(self, rows: Tensor) -> None:
+        """Let none of these rows [N] be anybody's mate."""
+        shown = self._shown.clone()
+        shown[rows] = False
+        self._arrange(shown)
+
+    def mate(self, rows: Tensor, generator: Generator) -> Tensor:
+        """For each row [B], a row of its style by chance, itself among them [B]."""
+        style = self._styles[rows]
+        chance = torch.rand(len(rows), device=rows.device, generator=generator)
+        place = self.begins[style] + (chance * self.counts[style]).long()
+        return torch.where(self.counts[style] > 0, self.order[place.clamp(max=len(self.order) - 1)], rows)
+
+
 @dataclass(frozen=True)
 class Corpus:
     """A bank of pictures with the features of their captions [M,T,384] and their style rows [R]."""
@@ -30,11 +65,16 @@ class Corpus:
     captions: Tensor  # [R,4] rows of features
     caption_counts: Tensor  # [R]
     styles: Tensor  # [R]
+    mates: Mates
 
     def to(self, device: torch.device | str) -> Corpus:
         """Return the corpus on a device."""
-        tensors = (self.features, self.masks, self.captions, self.caption_counts, self.styles)
-        return Corpus(self.bank.to(device), *(tensor.to(device) for tensor in tensors))
+        return Corpus(**{name: value.to(device) for name, value in vars(self).items()})
+
+    def forget(self, rows: Tensor) -> None:
+        """Show none of these rows [N] as another's partner or mate any more."""
+        self.bank.forget(rows)
+        self.mates.forget(rows)
 
     def text(self, rows: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """One of each row's captions by chance: features [B,T,384] and mask [B,T]."""
@@ -67,9 +107,8 @@ def load_corpus(
     for place, row_captions in enumerate(texts):
         captions[place, : len(row_captions)] = torch.tensor([distinct[caption] for caption in row_captions])
     counts = torch.tensor([len(row_captions) for row_captions in texts])
-    return Corpus(
-        PictureBank.of(dataset, rows, resident=resident), features, masks, captions, counts, torch.tensor(style_rows)
-    )
+    bank, styles = PictureBank.of(dataset, rows, resident=resident), torch.tensor(style_rows)
+    return Corpus(bank, features, masks, captions, counts, styles, Mates(styles))
 
 
 def encode_all(

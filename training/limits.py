@@ -14,7 +14,9 @@ _COUNTS = (
     *("max_steps", "checkpoint_steps"),
     *("batch_pictures", "caption_tokens", "dataset.batch_pictures", "dataset.caption_tokens"),
 )
-_COMPONENTS = ("tasks", "augmentation", "augmentation_heldout", "objective", "optimizer", "average", "measured")
+_COMPONENTS = (
+    *("tasks", "augmentation", "augmentation_heldout", "objective", "optimizer", "average", "sizes", "measured"),
+)
 
 
 def check_run(config: DictConfig) -> None:

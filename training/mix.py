@@ -16,11 +16,14 @@ class TaskMix:
     """``shares`` of the batch by task; ``text_dropped`` and ``style_dropped`` shares of pictures (0..1).
 
     ``text_dropped_in_transfer`` is higher: with the text always there, style transfer ignores its source.
+    ``collaged_in_transfer`` is the share of style transfer's pictures that show four drawings of a set, from another
+    set's of the same four subjects: more scenes than anybody can learn by heart, so that the source must be read.
     """
 
     shares: Mapping[str, float]
     text_dropped: float = 0.1
     text_dropped_in_transfer: float = 0.5
+    collaged_in_transfer: float = 0.0
     style_dropped: float = 0.1
     appearance_dropped: float = 0.1
 
@@ -29,7 +32,8 @@ class TaskMix:
             task_named(name)
             if not 0 <= share < math.inf:
                 raise TrainingError(f"tasks.shares.{name} is {share}: shares must not be negative")
-        for name in ("text_dropped", "text_dropped_in_transfer", "style_dropped", "appearance_dropped"):
+        in_transfer = ("text_dropped_in_transfer", "collaged_in_transfer")
+        for name in ("text_dropped", *in_transfer, "style_dropped", "appearance_dropped"):
             check_share(f"tasks.{name}", getattr(self, name))
         if sum(self.shares.values()) <= 0:
             raise TrainingError("tasks.shares add up to nothing: give at least one task a share")

@@ -5,8 +5,8 @@ Shapes: B batch, C channels, H W pixels; t [B] in 0..1, 1 is clean.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning
@@ -16,13 +16,35 @@ from torch import Generator, Tensor, nn
 from data.bank import Augmentation, PictureBank
 from data.resident import StreamedLayers
 from synthesis.backbone import NO_STYLE
-from synthesis.condition import Appearance, Condition
+from synthesis.condition import REFERENCE_PX, Appearance, Condition, no_reference
 from synthesis.objective import flow_point, sample_time, velocity_loss
 from synthesis.tasks import task_named, task_row
 from training.corpus import Corpus
 from training.errors import TrainingError
 from training.mix import TaskMix
 from training.optimizer import OptimizerSettings, make_optimizer
+
+PLAIN = Augmentation(placed_share=0, flip_share=0, hue_share=0, ground_share=0, black_ink_share=0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Which sides are learnt, in px, and the share of steps of each: a step is of one size, so shapes are static."""
+
+    shares: Mapping[int, float]
+
+    def __post_init__(self) -> None:
+        if not self.shares or any(share < 0 for share in self.shares.values()) or sum(self.shares.values()) <= 0:
+            raise TrainingError(f"sizes.shares are {dict(self.shares)}: give one size or more a share above 0")
+
+    def at(self, step: int) -> int:
+        """Return the side of a step: multiples of the golden ratio fall evenly, so every stretch has all sizes."""
+        place = step * 0.6180339887498949 % 1.0 * sum(self.shares.values())
+        for side_px, share in self.shares.items():
+            if place < share:
+                return int(side_px)
+            place -= share
+        return int(next(iter(self.shares)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +53,14 @@ class Objective:
 
     time_mean: float = -0.4
     time_deviation: float = 1.0
+
+    def shifted(self, t: Tensor, ratio: float) -> Tensor:
+        """σ' = r·σ / (1 + (r - 1)·σ), σ = 1 - t, r the ratio of the sides: larger pictures stand more noise.
+
+        Esser et al. 2024, Eq. 23.
+        """
+        sigma = 1 - t
+        return 1 - ratio * sigma / (1 + (ratio - 1) * sigma)
 
 
 @dataclass(frozen=True)
@@ -51,47 +81,72 @@ class ExampleMaker:
         self.augmentation = augmentation
         self.side_px = side_px
 
-    def make(self, rows: Tensor, generator: Generator) -> Example:
-        """rows [B] of the corpus -> an example of B pictures, tasks in fixed slices.
+    def make(self, rows: Tensor, generator: Generator, side_px: int | None = None) -> Example:
+        """rows [B] of the corpus -> an example of B pictures of ``side_px`` (the usual one), tasks in fixed slices.
 
         In full precision, whatever the network runs in: affine_grid in bfloat16 moves pixels by a quarter of one.
         """
         with torch.autocast(rows.device.type, enabled=False):
-            return self._make(rows, generator)
+            return self._make(rows, generator, side_px or self.side_px)
 
-    def _make(self, rows: Tensor, generator: Generator) -> Example:
+    def _make(self, rows: Tensor, generator: Generator, side_px: int) -> Example:
         bank = self.corpus.bank
         placement = bank.place(rows, self.augmentation, generator)
-        clean = bank.paint(rows, placement, self.side_px)
+        clean = bank.paint(rows, placement, side_px)
         slices = self.mix.slices(len(rows))
         source, mask = torch.zeros_like(clean), torch.zeros_like(clean[:, :1])
         task = torch.zeros_like(rows)
+        reference, known = no_reference(len(rows), rows.device)
         for name, part in slices:
-            picture = self._shown(name, rows[part], clean[part], placement, part, generator)
+            if name == "style_reference":
+                reference[part], known[part] = self._worn(rows[part], generator), True
+            moved = type(placement)(**{key: value[part] for key, value in vars(placement).items()})
+            picture = self._shown(name, rows[part], clean[part], moved, generator)
+            if collaged := self._collaged(name, part):
+                clean[collaged], picture[: collaged.stop - collaged.start] = self._collage(
+                    rows[collaged], generator, side_px
+                )
             source[part], mask[part] = task_named(name).condition(picture, mask=None, generator=generator)
             task[part] = task_row(name)
         appearance = Appearance(**vars(placement)).vector()
-        return Example(clean, self._told(rows, source, mask, task, appearance, slices, generator), slices)
+        told = self._told(rows, (source, mask), task, appearance, slices, generator)
+        return Example(clean, replace(told, reference=reference, reference_mask=told.reference_mask & known), slices)
 
-    def _shown(
-        self, name: str, rows: Tensor, clean: Tensor, placement: Any, part: slice, generator: Generator
-    ) -> Tensor:
+    def _worn(self, rows: Tensor, generator: Generator) -> Tensor:
+        """A picture of each row's set [B,3,64,64], upright on white, whatever it shows."""
+        bank = self.corpus.bank
+        mates = self.corpus.mates.mate(rows, generator)
+        plain = bank.place(mates, PLAIN, generator)
+        return bank.paint(mates, plain, REFERENCE_PX)
+
+    def _collaged(self, name: str, part: slice) -> slice | None:
+        """The rows of a task's slice whose pictures show four drawings."""
+        count = round(self.mix.collaged_in_transfer * (part.stop - part.start)) if name == "style_transfer" else 0
+        return slice(part.start, part.start + count) if count else None
+
+    def _collage(self, rows: Tensor, generator: Generator, side_px: int) -> tuple[Tensor, Tensor]:
+        """Each row's drawing [B] with three of its set, two by two, and the same four as other sets drew them."""
+        mates = self.corpus.mates.mate(rows.repeat_interleave(3), generator)
+        four = torch.cat([rows[:, None], mates.unflatten(0, (-1, 3))], dim=1).flatten()
+        placement = self.corpus.bank.place(four, self.augmentation, generator)
+        target = self.corpus.bank.paint(four, placement, side_px // 2)
+        return two_by_two(target), two_by_two(self._shown("style_transfer", four, target, placement, generator))
+
+    def _shown(self, name: str, rows: Tensor, clean: Tensor, placement: Any, generator: Generator) -> Tensor:
         """The picture that the task starts from: in style transfer, the same subject in another set."""
         if name != "style_transfer":
             return clean
         bank = self.corpus.bank
         partner = bank.partner(rows, generator)
         own = partner == rows
-        moved = type(placement)(**{key: value[part] for key, value in vars(placement).items()})
-        other = PictureBank.paint(bank, partner, repainted(moved, bank, partner, generator), self.side_px)
+        other = bank.paint(partner, repainted(placement, bank, partner, generator), clean.shape[-1])
         worn = task_named("image_to_image").condition(clean, mask=None, generator=generator)[0].mean(1, keepdim=True)
         return torch.where(own[:, None, None, None], worn.expand_as(clean), other)
 
     def _told(
         self,
         rows: Tensor,
-        source: Tensor,
-        mask: Tensor,
+        given: tuple[Tensor, Tensor],
         task: Tensor,
         appearance: Tensor,
         slices: list[tuple[str, slice]],
@@ -102,22 +157,37 @@ class ExampleMaker:
         chance = torch.rand(3, len(rows), device=rows.device, generator=generator)
         text_share = torch.full_like(chance[0], self.mix.text_dropped)
         appearance_share = torch.full_like(chance[0], self.mix.appearance_dropped)
+        style_share = torch.full_like(chance[0], self.mix.style_dropped)
         for name, part in slices:
             if name == "style_transfer":
                 text_share[part] = self.mix.text_dropped_in_transfer
-            if task_named(name).needs_picture:
+            if name == "style_reference":
+                style_share[part] = 1.0
+            elif task_named(name).needs_picture:
                 appearance_share[part] = 0.7
+            if collaged := self._collaged(name, part):  # no caption and no place is true of four drawings
+                text_share[collaged] = appearance_share[collaged] = 1.0
         kept_text = chance[0] >= text_share
-        style = torch.where(chance[1] < self.mix.style_dropped, NO_STYLE, self.corpus.styles[rows])
+        style = torch.where(chance[1] < style_share, NO_STYLE, self.corpus.styles[rows])
+        picture, _ = no_reference(len(rows), rows.device)
         return Condition(
-            source=source,
-            mask=mask,
+            source=given[0],
+            mask=given[1],
             task=task,
             style=style,
             appearance=appearance * (chance[2] >= appearance_share)[:, None],
             text=text * kept_text[:, None, None],
             text_mask=text_mask & kept_text[:, None],
+            reference=picture,
+            reference_mask=chance[1] >= self.mix.style_dropped,
         )
+
+
+def two_by_two(tiles: Tensor) -> Tensor:
+    """[4B,C,h,w] -> [B,C,2h,2w]: each four in a row as two above two."""
+    grid = tiles.unflatten(0, (-1, 2, 2))  # B rows columns C h w
+    whole: Tensor = grid.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+    return whole
 
 
 def repainted(placement: Any, bank: PictureBank, rows: Tensor, generator: Generator) -> Any:
@@ -141,6 +211,7 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         max_steps: int,
         seed: int,
         compiled: bool,
+        sizes: Sizes | None = None,
     ) -> None:
         """``maker`` and ``heldout`` are called once the device is known, so that pictures are resident there."""
         super().__init__()
@@ -153,6 +224,7 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         self.max_steps = max_steps
         self.seed = seed
         self.compiled = compiled
+        self.sizes = sizes
 
     def configure_model(self) -> None:
         """Compile the inner network in place: its keys stay what they were.
@@ -162,6 +234,7 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         """
         if self.compiled:
             torch._dynamo.config.optimize_ddp = False
+            torch._dynamo.config.automatic_dynamic_shapes = False  # a graph a size, each with its own static shapes
             self.network.compile()
             self.compiled = False
 
@@ -173,7 +246,7 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
     def forget(self, places: Any) -> None:
         """Show no picture of these places [N] of the corpus as another's partner any more."""
         if self._maker is not None:
-            self._maker.corpus.bank.forget(torch.as_tensor(places, device=self.device))
+            self._maker.corpus.forget(torch.as_tensor(places, device=self.device))
 
     def look_ahead(self, rows: Tensor) -> None:
         """Let a corpus that is not resident begin to read the rows of a batch before its step."""
@@ -191,15 +264,19 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         """rows [B] -> mean loss."""
         assert self._maker is not None
         generator = self._generator(self.global_step, self.global_rank)
-        example = self._maker.make(rows.to(self.device), generator)
+        side_px = self.sizes.at(self.global_step) if self.sizes else self._maker.side_px
+        example = self._maker.make(rows.to(self.device), generator, side_px)
         t = sample_time(
             torch.rand(len(rows), device=self.device, generator=generator),
             mean=self.objective.time_mean,
             deviation=self.objective.time_deviation,
         )
-        loss_B = self._loss(example, t, generator)
-        self._log_tasks(loss_B.detach(), example.slices)
-        return loss_B.mean()
+        loss_B = self._loss(example, self.objective.shifted(t, side_px / self._maker.side_px), generator)
+        self._log_tasks(loss_B.detach(), example.slices, side_px)
+        # The ways of the other sizes take part with nothing: DDP wants a gradient of every parameter.
+        ways = getattr(self.network, "ways", None) if self.sizes else None
+        idle = [weight.flatten()[0] for weight in ways.parameters()] if isinstance(ways, nn.Module) else []
+        return loss_B.mean() + 0.0 * sum(idle, torch.zeros((), device=self.device))
 
     def _loss(self, example: Example, t: Tensor, generator: Generator) -> Tensor:
         noise = torch.randn(example.clean.shape, device=self.device, generator=generator)
@@ -207,7 +284,7 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         estimate = self.network(x_t, t, **example.condition.tensors())
         return velocity_loss(estimate, example.clean, t)
 
-    def _log_tasks(self, loss_B: Tensor, slices: list[tuple[str, slice]]) -> None:
+    def _log_tasks(self, loss_B: Tensor, slices: list[tuple[str, slice]], side_px: int) -> None:
         if (self.global_step + 1) % self.trainer.log_every_n_steps:
             return
         loss = loss_B.mean()
@@ -217,7 +294,9 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
                 f"({self.optimizer_settings.learning_rate}); the last good checkpoint is kept"
             )
         self.log("loss", loss, prog_bar=True)
-        self.log_dict({f"loss/{name}": loss_B[part].mean() for name, part in slices})
+        assert self._maker is not None
+        sized = "loss" if side_px == self._maker.side_px else f"loss_{side_px}px"
+        self.log_dict({f"{sized}/{name}": loss_B[part].mean() for name, part in slices})
 
     def validation_step(self, rows: Tensor, index: int) -> None:
         """Held-out loss at eight fixed times with fixed noise, so that two values differ by the network alone."""

@@ -12,6 +12,7 @@ import lightning
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from atelier import CONF_FOLDER
 from data.dataset import Dataset, open_dataset
@@ -34,6 +35,9 @@ from training.lists import RunLists
 from training.loaders import RowLoaders
 from training.run import code_commit, fit, make_trainer, resolved
 from training.steps import DiffusionTraining, ExampleMaker
+
+# What a network may have more of than the one that it starts from.
+GROWN = frozenset({"dropout", "larger", "reference_depth"})
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="train")
@@ -67,6 +71,7 @@ def train(config: DictConfig) -> Path:
         max_steps=config.max_steps,
         seed=config.seed,
         compiled=config.compile,
+        sizes=instantiate(config.sizes),
     )
     order = SampleOrder(balanced(dataset, train_rows, config.dataset.colour_share), seed=config.seed)
     loaders = RowLoaders(
@@ -99,6 +104,7 @@ def train(config: DictConfig) -> Path:
 def new_network(sizes: DictConfig, styles: tuple[str, ...]) -> MultiTaskTransformer:
     """Make the network that ``sizes`` describe, or say which of them does not fit."""
     told: dict[str, Any] = {str(name): value for name, value in sizes.items()}
+    told["larger"] = tuple(tuple(pair) for pair in told.get("larger") or ())
     try:
         network: MultiTaskTransformer = MultiTaskTransformer(
             styles=styles, tasks=tuple(TASKS), appearance_width=APPEARANCE_WIDTH, **told
@@ -109,16 +115,33 @@ def new_network(sizes: DictConfig, styles: tuple[str, ...]) -> MultiTaskTransfor
 
 
 def start_from(network: MultiTaskTransformer, folder: Path) -> dict[str, Any]:
-    """Load the weights of an earlier backbone of the same shape; return its digest, folder and pictures seen."""
+    """Load the weights of an earlier backbone; return its digest, folder and pictures seen.
+
+    What the earlier one did not have (further tasks, sizes, a reference) starts as in a fresh network.
+    """
     if not (folder / "transformer" / "config.json").is_file():
         raise TrainingError(f"initial={folder} is not a backbone: name a folder that atelier train wrote")
     earlier = MultiTaskTransformer.from_pretrained(str(folder / "transformer"), dtype=torch.float32)
     for name, value in network.config.items():
-        if not name.startswith("_") and name != "dropout" and list_or_self(earlier.config[name]) != list_or_self(value):
-            raise TrainingError(f"initial={folder}: its {name} is {earlier.config[name]}, this run's is {value}")
-    network.load_state_dict(earlier.state_dict())
+        before = earlier.config.get(name)
+        if name == "tasks" and list(value)[: len(before)] == list(before):
+            continue
+        if not name.startswith("_") and name not in GROWN and list_or_self(before) != list_or_self(value):
+            raise TrainingError(f"initial={folder}: its {name} is {before}, this run's is {value}")
+    grow(network, earlier.state_dict())
     seen = int(read_card(folder)["run"]["images_seen"])
     return {"digest": digest_folder(folder), "source": str(folder), "images_seen": seen}
+
+
+def grow(network: MultiTaskTransformer, earlier: dict[str, Tensor]) -> None:
+    """Copy what an earlier, perhaps smaller, network knows; rows of tasks that it did not have keep their start."""
+    weights = network.state_dict()
+    for name, weight in earlier.items():
+        if name == "embed_task.weight":
+            weights[name][: len(weight)] = weight
+        else:
+            weights[name] = weight
+    network.load_state_dict(weights)
 
 
 def list_or_self(value: Any) -> Any:
@@ -148,6 +171,8 @@ def resident(
     corpus: Corpus = load_corpus(dataset, rows, numbers, encoder, resident=config.dataset.resident).to(device)
     augmentation = instantiate(config.augmentation if augmented else config.augmentation_heldout)
     side_px = config.backbone.get("native_px", 64)
+    if augmented and dataset.card.picture_px >= 4 * side_px:
+        corpus.bank.halved()
     return ExampleMaker(corpus, instantiate(config.tasks), augmentation, side_px)
 
 

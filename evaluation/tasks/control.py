@@ -1,7 +1,7 @@
-"""Tasks that keep to something taken from a picture, its lines or its colours.
+"""Tasks that keep to something taken from a picture: its lines, its relief or its colours.
 
-No backbone has them yet.  A control task is one whose class of this name stands in ``synthesis.tasks``: it makes its
-condition from the clean drawing, and is measured by what the drawn picture keeps of it.
+The control is made from the true drawing as in training, given as a person would give it, and measured by what the
+drawn picture keeps of it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from evaluation.tasks.edges import STEEPEST, edge_f1, edges_of
 from evaluation.tasks.protocol import TaskResult
 from evaluation.tasks.scores import FeatureDistance, Score
 from evaluation.tasks.trial import Rival, Trial
+from synthesis.control import Shading
 from synthesis.tasks import task_named
 
 GROUND = "#ffffff"
@@ -67,6 +68,24 @@ class PaletteDistance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReliefAgreement:
+    """Correlation of the reliefs that both pictures have: 1 where one is the other, brighter or darker."""
+
+    name: str = "relief_correlation"
+    title: str = "Relief correlation"
+    better: Better = "higher"
+    unit: Unit = "number"
+    metric: str = "relief-pearson"
+    network: str = ""
+
+    def __call__(self, made: Column, truth: Column) -> Tensor:
+        """Return the values [N]; a picture that is all ground correlates with nothing, and gets 0."""
+        reliefs = [Shading().map_of(numbers_of(column.pictures))[:, 0].flatten(1).double() for column in (made, truth)]
+        one, other = (relief - relief.mean(dim=1, keepdim=True) for relief in reliefs)
+        return torch.nn.functional.cosine_similarity(one, other, dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ControlMeasure:
     """What is drawn under control, held against the drawing that gave it; the baseline is text alone."""
 
@@ -78,9 +97,8 @@ class ControlMeasure:
         """Return one result."""
         rows = bench.rows()
         truth = bench.truth(rows)
-        clean = numbers_of(truth.pictures)
-        source, _ = bench.condition(task_named(self.task), rows, clean)
-        orders = with_pictures(bench.orders(rows, self.task), clean)
+        source, _ = bench.condition(task_named(self.task), rows, numbers_of(truth.pictures))
+        orders = with_pictures(bench.orders(rows, self.task), source)
         text = bench.drawn(bench.orders(rows, "text_to_image"))
         rivals = [Rival(key="text_alone", column=replace(text, title="Text alone", short="text alone"))]
         rivals += [Rival(key=key, column=column, role="model") for key, column in bench.unadapted(orders)]

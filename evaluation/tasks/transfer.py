@@ -58,17 +58,18 @@ class StyleTransferMeasure:
             truth=bench.truth(rows),
             made=bench.drawn(orders),
             rivals=rivals,
-            scores=self._scores(bench),
+            scores=scores_of(bench, self.descriptor),
         )
         return [trial.measure(bench)]
 
-    def _scores(self, bench: Bench) -> tuple[Score, ...]:
-        """Return the distance in what is shown, and in how it looks where a style descriptor is at hand."""
-        features = FeatureDistance(network=bench.studio.extractor_identity)
-        if not (Path(self.descriptor) / WEIGHTS_FILE).is_file():
-            return (features,)
-        descriptor = StyleDescriptor(self.descriptor, device=bench.studio.device)
-        return features, StyleDistance(studio=bench.studio, extractor=descriptor)
+
+def scores_of(bench: Bench, descriptor: str) -> tuple[Score, ...]:
+    """Return the distance in what is shown, and in how it looks where a style descriptor is at hand."""
+    features = FeatureDistance(network=bench.studio.extractor_identity)
+    if not (Path(descriptor) / WEIGHTS_FILE).is_file():
+        return (features,)
+    look = StyleDescriptor(descriptor, device=bench.studio.device)
+    return features, StyleDistance(studio=bench.studio, extractor=look)
 
 
 def partners_of(judge: Dataset, others: Dataset, seed: int) -> dict[int, int]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from synthesis.backbone import MultiTaskTransformer
-from synthesis.condition import APPEARANCE_WIDTH, Condition
+from synthesis.condition import APPEARANCE_WIDTH, Condition, no_reference
 from synthesis.precision import arithmetic, fast_dtype
 
 BACKBONE = Path(__file__).parents[2] / "assets" / "backbone" / "transformer"
@@ -23,6 +23,7 @@ BATCH, ROUNDS = 16, 7
 def example() -> tuple[torch.Tensor, torch.Tensor, Condition]:
     """A batch of text-to-image inputs."""
     rows = torch.zeros(BATCH, dtype=torch.long)
+    reference, known = no_reference(BATCH)
     condition = Condition(
         source=torch.zeros(BATCH, 3, 64, 64),
         mask=torch.zeros(BATCH, 1, 64, 64),
@@ -31,6 +32,8 @@ def example() -> tuple[torch.Tensor, torch.Tensor, Condition]:
         appearance=torch.zeros(BATCH, APPEARANCE_WIDTH),
         text=torch.randn(BATCH, 24, 384),
         text_mask=torch.ones(BATCH, 24, dtype=torch.bool),
+        reference=reference,
+        reference_mask=known,
     )
     return torch.randn(BATCH, 3, 64, 64), torch.rand(BATCH), condition
 

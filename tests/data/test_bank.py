@@ -223,3 +223,12 @@ def test_pictures_that_keep_their_shapes_are_refused_in_words(tmp_path: Path) ->
     shaped = write_dataset(tmp_path / "shaped", 6, shaped=True)
     with pytest.raises(DataError, match=r"keeps its pictures' shapes: ingest them with checks.shape=square"):
         PictureBank.of(shaped, shaped.rows(split="train"))
+
+
+def test_a_small_drawing_is_painted_from_half_the_pixels_as_from_all(dataset: Dataset, chosen: list[int]) -> None:
+    whole, halved = PictureBank.of(dataset, chosen), PictureBank.of(dataset, chosen).halved()
+    rows = torch.arange(len(chosen))
+    placement = whole.place(rows, STILL, Generator().manual_seed(0))
+    small, large = 32, 64
+    assert (halved.paint(rows, placement, small) - whole.paint(rows, placement, small)).abs().max() < 0.03
+    assert torch.equal(halved.paint(rows, placement, large), whole.paint(rows, placement, large))

@@ -107,6 +107,7 @@ def test_every_task_has_a_section_with_figures_charts_grids_and_worst_cases(meas
     sections = {section.name: section for section in measurement.sections}
     ways = ["text_to_image", "image_to_image", "inpainting", "outpainting"]
     ways += ["super_resolution_2x", "super_resolution_4x", "style_transfer"]
+    ways += ["edges", "sketch", "shading", "palette", "style_reference"]
     assert list(sections) == ["tasks", *ways, "memorisation"]
     for name in ways:
         section = sections[name]
@@ -136,7 +137,6 @@ def test_the_table_over_all_tasks_tells_model_baseline_and_difference(measuremen
     assert row[-2:] == ("16", "clearly worse")  # a random network against bicubic
     assert told["Text to image", "frechet", "floor (real against real)"][-1] == "the floor: real against real"
     assert measurement.verdict.tone == "bad"
-    assert "The backbone does not have: edge_control, palette_control." in measurement.verdict.sentences
 
 
 def test_differences_are_those_of_the_pairs(measurement: Measurement) -> None:
@@ -202,13 +202,12 @@ def test_named_tasks_alone_are_measured(judge: Dataset, studio: Studio, backbone
 def test_a_new_task_plugs_in_and_one_without_a_measure_is_told(
     judge: Dataset, studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("edge_control", "palette_control", "colouring"):
-        monkeypatch.setitem(TASKS, name, StyleTransfer(name=name))
+    monkeypatch.setitem(TASKS, "colouring", StyleTransfer(name="colouring"))
     styles = tuple(sorted({record.style for record in judge.records}))
     model = make_tiny_pipeline(tmp_path / "backbone", styles=styles)
-    for name in MEASURES.keys() - {"edge_control", "palette_control"}:
+    for name in MEASURES.keys() - {"edges", "palette"}:
         monkeypatch.delitem(MEASURES, name)
-    assert set(Abilities.of(model).tasks) >= {"edge_control", "colouring"}
+    assert set(Abilities.of(model).tasks) >= {"edges", "colouring"}
     bench = bench_of(judge, studio, model)
     suite = TasksSuite(pictures=16, judge=str(judge.folder), drawing=FAST)
     (edges, palette), told = suite._measured(bench)
@@ -274,9 +273,8 @@ def test_drawings_in_a_style_that_the_backbone_does_not_know_are_refused(studio:
     [
         (["suite.pictures=15"], "suite.pictures 15 must lie in 16 to 100000"),
         (["suite.pictures=many"], "suite.pictures many must lie in 16 to"),
-        (["suite.tasks=[drawing]"], "'drawing' is no task with a measure, there are edge_control"),
+        (["suite.tasks=[drawing]"], "'drawing' is no task with a measure, there are edges"),
         (["suite.tasks=[]"], "an empty list measures nothing"),
-        (["suite.tasks=[edge_control]"], "the backbone has no task edge_control, it has text_to_image"),
         (["suite.judge=none"], "none is not a folder"),
         (["suite.run=none"], "none has no measured/figures.json"),
         (["suite.drawing.num_inference_steps=0"], "num_inference_steps 0 must lie in 1 to 200"),
@@ -299,6 +297,14 @@ def test_a_mistake_gets_one_clear_line(
     said = capsys.readouterr().err
     assert caught.value.code == atelier.EXIT_MISTAKE
     assert "Traceback" not in said and re.search(re.escape(line), said), said
+
+
+def test_a_task_that_the_backbone_lacks_is_refused_and_told(judge: Dataset, studio: Studio, tmp_path: Path) -> None:
+    styles = tuple(sorted({record.style for record in judge.records}))
+    model = make_tiny_pipeline(tmp_path / "backbone", styles=styles, tasks=("text_to_image", "inpainting"))
+    suite = TasksSuite(pictures=16, judge=str(judge.folder), drawing=FAST, tasks=["edges"])
+    with pytest.raises(EvaluationError, match="the backbone has no task edges, it has text_to_image, inpainting"):
+        suite.measure(str(model), studio)
 
 
 def test_orders_of_other_tasks_are_other_files_and_those_of_text_keep_their_names(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from synthesis import pipeline as pipeline_module
 from synthesis.backbone import MultiTaskTransformer
-from synthesis.condition import APPEARANCE_WIDTH, Condition
+from synthesis.condition import APPEARANCE_WIDTH, REFERENCE_PX, Condition
 from synthesis.pipeline import MultiTaskPipeline
 from synthesis.tasks import TASKS
 from synthesis.testing import make_tiny_brand, make_tiny_pipeline
@@ -110,6 +110,8 @@ def make_condition() -> MakeCondition:
             appearance=normal(APPEARANCE_WIDTH),
             text=normal(tokens, 384),
             text_mask=torch.arange(tokens) < spoken,
+            reference=normal(3, REFERENCE_PX, REFERENCE_PX),
+            reference_mask=torch.arange(count) % 2 == 0,
         )
 
     return make

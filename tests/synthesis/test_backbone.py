@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from atelier import CONF_FOLDER
-from synthesis.backbone import NO_STYLE, MultiTaskTransformer, mix_by_shifts, modulate, rotary_table, rotate
+from synthesis.backbone import (
+    NO_STYLE,
+    MultiTaskTransformer,
+    mix_by_shifts,
+    modulate,
+    rotary_table,
+    rotate,
+    to_patches,
+    to_picture,
+)
 from synthesis.condition import APPEARANCE_WIDTH
 from synthesis.tasks import TASKS
 
@@ -22,21 +31,22 @@ if TYPE_CHECKING:
     from tests.synthesis.conftest import MakeCondition, MakeNetwork
 
 T = torch.tensor
+UNLIKE = ("task", "style", "text_mask", "reference", "reference_mask")  # another seed may give the same of these
+LARGER = ((64, 16), (128, 16))
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (16, 48)])
-def test_patches_round_trip(make_network: MakeNetwork, height: int, width: int) -> None:
-    network = make_network()
+def test_patches_round_trip(height: int, width: int) -> None:
     picture = torch.randn(2, 3, height, width)
-    tokens = network._to_patches(picture)
+    tokens = to_patches(picture, 8)
     assert tokens.shape == (2, height // 8 * (width // 8), 3 * 8 * 8)
-    assert torch.equal(network._to_picture(tokens, height // 8, width // 8), picture)
+    assert torch.equal(to_picture(tokens, height // 8, width // 8, 8), picture)
 
 
-def test_a_patch_holds_the_pixels_of_its_own_square(make_network: MakeNetwork) -> None:
+def test_a_patch_holds_the_pixels_of_its_own_square() -> None:
     picture = torch.zeros(1, 3, 32, 32)
     picture[0, 1, 8:16, 16:24] = 1  # second row, third column
-    (lit,) = make_network()._to_patches(picture)[0].sum(-1).nonzero(as_tuple=True)
+    (lit,) = to_patches(picture, 8)[0].sum(-1).nonzero(as_tuple=True)
     assert lit.tolist() == [1 * 4 + 2]
 
 
@@ -56,8 +66,8 @@ def test_every_input_reaches_the_output_of_a_network_that_learnt(
     network, told, other = make_network(), make_condition(2), make_condition(2, seed=1)
     noisy, t = torch.randn(2, 3, 32, 32), torch.rand(2)
     drawn = network(noisy, t, **told.tensors())
-    changes = [{name: value} for name, value in other.tensors().items() if name not in ("task", "style", "text_mask")]
-    changes += [{"task": 5 - told.task}, {"style": 2 - told.style + (told.style == 1).long()}]
+    changes = [{name: value} for name, value in other.tensors().items() if name not in UNLIKE]
+    changes += [{"task": (told.task + 1) % len(TASKS)}, {"style": 2 - told.style + (told.style == 1).long()}]
     for change in changes:
         moved = network(noisy, t, **replace(told, **change).tensors()) - drawn
         assert moved.abs().amax(dim=(1, 2, 3)).min() > 1e-4, f"{change.keys()} changes nothing"
@@ -127,12 +137,43 @@ def test_modulation_is_a_layer_norm_with_scale_and_shift() -> None:
     torch.testing.assert_close(modulate(tokens, shift, scale), expected)
 
 
-def test_the_small_backbone_has_under_32_million_parameters() -> None:
+def test_each_size_has_its_way_in_and_out(make_network: MakeNetwork, make_condition: MakeCondition) -> None:
+    network = make_network(larger=LARGER)
+    assert network.sizes == (32, 64, 128) and set(network.ways) == {"16"}
+    for side_px in network.sizes:
+        told = make_condition(2, side_px)
+        assert network(torch.randn(2, 3, side_px, side_px), torch.rand(2), **told.tensors()).shape[-1] == side_px
+
+
+def test_further_sizes_leave_the_native_one_as_it_was(make_network: MakeNetwork, make_condition: MakeCondition) -> None:
+    plain, grown, told = make_network(), make_network(larger=LARGER, reference_depth=1), make_condition(3)
+    told = replace(told, reference_mask=torch.zeros(3, dtype=torch.bool))
+    grown.load_state_dict(grown.state_dict() | plain.state_dict())
+    noisy, t = torch.randn(3, 3, 32, 32), torch.rand(3)
+    expected = plain(noisy, t, **told.tensors())
+    torch.testing.assert_close(grown(noisy, t, **told.tensors()), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_reference_counts_only_where_there_is_one(make_network: MakeNetwork, make_condition: MakeCondition) -> None:
+    network, told = make_network(reference_depth=1), make_condition(2)
+    noisy, t = torch.randn(2, 3, 32, 32), torch.rand(2)
+    known = replace(told, reference_mask=T([True, False]))
+    other = replace(known, reference=told.reference.flip(-1) + 1)
+    moved = (network(noisy, t, **other.tensors()) - network(noisy, t, **known.tensors())).abs().amax(dim=(1, 2, 3))
+    assert moved[0] > 1e-4 and moved[1] == 0
+
+
+def test_a_size_that_its_patch_does_not_divide_is_refused(make_network: MakeNetwork) -> None:
+    with pytest.raises(ValueError, match="100 px is not a multiple of the patch of 16 px"):
+        make_network(larger=((100, 16),))
+
+
+def test_the_small_backbone_has_under_36_million_parameters() -> None:
     sizes = yaml.safe_load((CONF_FOLDER / "backbone" / "small.yaml").read_text())
     styles = tuple(f"style-{number}" for number in range(40))
     with torch.device("meta"):
         network = MultiTaskTransformer(styles=styles, tasks=tuple(TASKS), appearance_width=APPEARANCE_WIDTH, **sizes)
-    assert 30e6 < sum(parameter.numel() for parameter in network.parameters()) < 32e6
+    assert 32e6 < sum(parameter.numel() for parameter in network.parameters()) < 36e6
 
 
 def test_style_zero_is_no_style_and_the_last_row_is_the_brands(make_network: MakeNetwork) -> None:

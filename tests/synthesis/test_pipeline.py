@@ -119,7 +119,7 @@ def test_it_says_what_it_is(pipeline: MultiTaskPipeline) -> None:
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"style": "cubist"}, "style 'cubist' is unknown: there are noto, twemoji"),
     ({"brand": "acme"}, "brand 'acme' is not loaded: there are none"),
-    ({"task": "sketch"}, "task 'sketch' is unknown: the tasks are text_to_image"),
+    ({"task": "colouring"}, "task 'colouring' is unknown: the tasks are text_to_image"),
 ]
 
 

@@ -43,7 +43,7 @@ def test_the_generator_decides_and_nothing_else_does(task: Task) -> None:
         task.condition(picture, mask=None, generator=Generator().manual_seed(seed)) for seed in (1, 1, 2)
     )
     assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
-    drawn = task.name in ("image_to_image", "inpainting", "outpainting", "super_resolution")
+    drawn = task.name not in ("text_to_image", "style_transfer", "style_reference", "shading")
     assert drawn != all(torch.equal(one, two) for one, two in zip(first, other, strict=True))
 
 
@@ -96,8 +96,10 @@ def test_super_resolution_learns_both_a_half_and_a_quarter() -> None:
     picture = pictures(32)
     source = TASKS["super_resolution"].condition(picture, mask=None, generator=Generator().manual_seed(0))[0]
     half, quarter = resize(resize(picture, 16), 32), resize(resize(picture, 8), 32)
-    is_half, is_quarter = ((source == one).all(dim=(1, 2, 3)) for one in (half, quarter))
-    assert (is_half ^ is_quarter).all() and is_half.any() and is_quarter.any()
+    off = torch.stack([(source - one).abs().amax(dim=(1, 2, 3)) for one in (half, quarter)])
+    assert (off.amin(0) < 0.5).all() and set(off.argmin(0).tolist()) == {0, 1}
+    exact = int((off.amin(0) == 0).sum())
+    assert 8 <= exact <= 24, "half of the sources carry noise"
 
 
 @given(seed=st.integers(0, 999))

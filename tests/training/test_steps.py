@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Generator
 
@@ -10,9 +11,10 @@ from data.dataset import Dataset
 from synthesis.backbone import NO_STYLE
 from synthesis.tasks import TASKS
 from synthesis.text import TextEncoder
-from training.corpus import Corpus, load_corpus
+from training.corpus import Corpus, Mates, load_corpus
+from training.errors import TrainingError
 from training.mix import TaskMix
-from training.steps import Example, ExampleMaker
+from training.steps import Example, ExampleMaker, Objective, Sizes, two_by_two
 
 STILL = Augmentation(placed_share=0, flip_share=0, hue_share=0, ground_share=0, black_ink_share=1)
 EVEN = dict.fromkeys(TASKS, 1.0)
@@ -35,7 +37,8 @@ def test_each_slice_has_its_task_and_only_masked_tasks_have_masks(dataset: Datas
     for row, (name, part) in enumerate(example.slices):
         assert (told.task[part] == row).all()
         assert bool(told.mask[part].any()) == TASKS[name].needs_mask
-        assert bool(told.source[part].any()) == TASKS[name].needs_picture
+        assert bool(told.source[part].any()) == (TASKS[name].needs_picture and name != "style_reference")
+        assert bool(told.reference[part].any()) == (name == "style_reference")
     assert example.clean.shape == told.source.shape == (24, 3, 64, 64)
     assert example.clean.abs().max() <= 1
 
@@ -72,6 +75,65 @@ def test_style_transfer_starts_from_the_same_subject_in_another_set(dataset: Dat
     example = ExampleMaker(corpus, mix, STILL, 64).make(paired, Generator().manual_seed(0))
     apart = (example.condition.source - example.clean).abs().mean(dim=(1, 2, 3))
     assert (apart > 0.01).all()
+
+
+def test_a_share_of_style_transfer_shows_four_drawings_of_a_set_without_text(dataset: Dataset) -> None:
+    mix = TaskMix(shares={"style_transfer": 1.0}, text_dropped_in_transfer=0, style_dropped=0, collaged_in_transfer=0.5)
+    corpus = corpus_of(dataset)
+    rows = (corpus.bank.partners >= 0).any(1).nonzero()[:8, 0]
+    example = ExampleMaker(corpus, mix, STILL, 64).make(rows, Generator().manual_seed(0))
+    told, half = example.condition, len(rows) // 2
+    alone = corpus.bank.paint(rows[:half], corpus.bank.place(rows[:half], STILL, Generator()), 32)
+    coloured = ~corpus.bank.monochrome[rows[:half]]
+    assert torch.equal(example.clean[:half, :, :32, :32][coloured], alone[coloured])
+    assert not told.text_mask[:half].any() and told.text_mask[half:].any()
+    assert not told.appearance[:half].any()
+    assert torch.equal(told.style, corpus.styles[rows])
+    apart = (told.source - example.clean)[:half, :, :32, :32].abs().mean(dim=(1, 2, 3))
+    assert (apart > 0.01).all()
+
+
+def test_four_tiles_in_a_row_are_two_above_two() -> None:
+    tiles = torch.arange(8.0)[:, None, None, None].expand(8, 1, 2, 3)
+    whole = two_by_two(tiles)
+    assert whole.shape == (2, 1, 4, 6)
+    assert whole[1, 0, ::2, ::3].tolist() == [[4, 5], [6, 7]]
+
+
+def test_a_reference_is_another_drawing_of_the_same_set_and_speaks_for_its_style(dataset: Dataset) -> None:
+    example = made(dataset, TaskMix(shares={"style_reference": 1.0}, style_dropped=0.25), 24)
+    told = example.condition
+    assert (told.style == NO_STYLE).all()
+    assert told.reference.shape == (24, 3, 64, 64)
+    assert told.reference_mask.any() and not told.reference_mask.all()
+
+
+def test_a_mate_is_of_the_same_style_and_never_one_that_was_forgotten() -> None:
+    styles = torch.tensor([3, 1, 3, 1, 3, 2])
+    mates = Mates(styles)
+    rows = torch.arange(6).repeat(50)
+    chosen = mates.mate(rows, Generator().manual_seed(0))
+    assert torch.equal(styles[chosen], styles[rows])
+    assert {int(one) for one in chosen[rows == 0]} == {0, 2, 4}
+    mates.forget(torch.tensor([2]))
+    chosen = mates.mate(rows, Generator().manual_seed(0))
+    assert 2 not in chosen and torch.equal(styles[chosen], styles[rows])
+
+
+def test_steps_take_turns_at_sizes_by_their_shares_wherever_one_begins() -> None:
+    sizes = Sizes(shares={64: 0.6, 128: 0.2, 256: 0.2})
+    for begin in (0, 1234):
+        drawn = [sizes.at(step) for step in range(begin, begin + 50)]
+        assert [abs(drawn.count(side) - count) <= 1 for side, count in ((64, 30), (128, 10), (256, 10))] == [True] * 3
+    with pytest.raises(TrainingError, match="give one size or more a share above 0"):
+        Sizes(shares={64: 0.0})
+
+
+def test_larger_pictures_stand_more_noise() -> None:
+    t = torch.linspace(0.05, 0.95, 10)
+    objective = Objective()
+    assert torch.allclose(objective.shifted(t, 1), t)
+    assert (objective.shifted(t, 4) < t).all()
 
 
 def test_every_caption_has_its_chance_and_its_own_features(dataset: Dataset) -> None:

@@ -262,7 +262,7 @@ def test_it_learns_to_repeat_a_single_drawing(smoke: Compose) -> None:
 
 OUT_OF_RANGE = {
     "backbone.width=100": "backbone: width 100 is not a multiple of head_width 32",
-    "backbone.native_px=60": "backbone: native_px 60 is not a multiple of patch_px 8",
+    "backbone.native_px=60": "backbone: 60 px is not a multiple of the patch of 8 px",
     "+backbone.colour=red": "backbone: .*colour",
     "dataset.colour_share=2": r"dataset.colour_share is 2: it must lie in 0 to 1",
     "dataset.batch_pictures=0": "dataset.batch_pictures is 0: it must be a whole number of 1 or more",
