@@ -157,6 +157,11 @@ class MultiTaskTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """Sides in px that the network draws, the native one first."""
         return (self.config.native_px, *(px for px, _ in self.config.larger))
 
+    def parameters_of_one_size(self) -> list[nn.Parameter]:
+        """The ways in and out: each size of patch uses its own and no other."""
+        ways = nn.ModuleList([self.embed_patches, self.final_linear, *self.ways.values()])
+        return list(ways.parameters()) if self.ways else []
+
     def _size_and_patch(self, side_px: int) -> tuple[int, int]:
         """Row of a size and its patch; a size that is not listed is cut into native patches, as native ones are."""
         for row, (px, patch) in enumerate(self.config.larger, start=1):

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from data.bank import Augmentation, PictureBank
 from data.resident import StreamedLayers
-from synthesis.backbone import NO_STYLE
+from synthesis.backbone import NO_STYLE, MultiTaskTransformer
 from synthesis.condition import REFERENCE_PX, Appearance, Condition, no_reference
 from synthesis.objective import flow_point, sample_time, velocity_loss
 from synthesis.tasks import task_named, task_row
@@ -274,9 +274,14 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         loss_B = self._loss(example, self.objective.shifted(t, side_px / self._maker.side_px), generator)
         self._log_tasks(loss_B.detach(), example.slices, side_px)
         # The ways of the other sizes take part with nothing: DDP wants a gradient of every parameter.
-        ways = getattr(self.network, "ways", None) if self.sizes else None
-        idle = [weight.flatten()[0] for weight in ways.parameters()] if isinstance(ways, nn.Module) else []
+        idle = [weight.flatten()[0] for weight in self._of_one_size()]
         return loss_B.mean() + 0.0 * sum(idle, torch.zeros((), device=self.device))
+
+    def _of_one_size(self) -> list[nn.Parameter]:
+        """Parameters that pictures of one size of patch use and others do not."""
+        if self.sizes is None or not isinstance(self.network, MultiTaskTransformer):
+            return []
+        return self.network.parameters_of_one_size()
 
     def _loss(self, example: Example, t: Tensor, generator: Generator) -> Tensor:
         noise = torch.randn(example.clean.shape, device=self.device, generator=generator)
