@@ -281,7 +281,8 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         """Parameters that pictures of one size of patch use and others do not."""
         if self.sizes is None or not isinstance(self.network, MultiTaskTransformer):
             return []
-        return self.network.parameters_of_one_size()
+        weights: list[nn.Parameter] = self.network.parameters_of_one_size()
+        return weights
 
     def _loss(self, example: Example, t: Tensor, generator: Generator) -> Tensor:
         noise = torch.randn(example.clean.shape, device=self.device, generator=generator)
