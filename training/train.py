@@ -84,14 +84,14 @@ def train(config: DictConfig) -> Path:
         ahead=module.look_ahead,
     )
     fit(trainer, module, loaders, folder)
+    weights = average.whole()  # by every rank: each may hold a shard
     if trainer.is_global_zero:
         drawn = loaders.position
         seen = drawn + (earlier["images_seen"] if earlier else 0)
         entry = dataset_entry(dataset, len(train_rows), seen, lists.end(order, drawn))
         card = backbone_card(config, entry, seen, time.monotonic() - begin, trainer)
         card |= {"initial": earlier} if earlier else {}
-        with average.worn_by(network):
-            export_backbone(network, folder / "backbone", card, attribution(dataset))
+        export_backbone(network.config, weights, folder / "backbone", card, attribution(dataset))
         for epoch in check_ledger(folder / "ledger")[-1:]:
             print(f"ledger: {epoch}")
         print(f"backbone: {folder / 'backbone'} ({seen:,} pictures seen)")
