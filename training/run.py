@@ -22,6 +22,7 @@ from training.average import ExponentialAverage
 from training.errors import TrainingError
 from training.failures import SoundCheckpoints, told
 from training.strategies import WholeCheckpoints, before_it, named
+from training.sweep import parent_tags
 
 CHECKPOINT = "last.ckpt"
 
@@ -39,6 +40,10 @@ class ErrorStreamBar(TQDMProgressBar):  # type: ignore[misc]
         with redirect_stdout(sys.stderr):
             return super().init_validation_tqdm()
 
+    def on_exception(self, trainer: lightning.Trainer, module: Any, exception: BaseException) -> None:
+        """End the bar's line: what went wrong begins one of its own."""
+        print(file=sys.stderr)
+
 
 def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) -> lightning.Trainer:
     """Build Lightning's trainer from ``config.trainer`` with checkpoints every ``config.checkpoint_steps``."""
@@ -49,7 +54,7 @@ def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) 
         every_n_train_steps=config.checkpoint_steps,
         enable_version_counter=False,
     )
-    logger = instantiate(config.logger) if config.logger else False
+    logger = instantiate(config.logger, **parent_tags(config.logger)) if config.logger else False
     settings = dict(config.trainer) | {"precision": precision_of(str(config.trainer.precision))}
     if not isinstance(config.trainer.strategy, str):
         settings["strategy"] = instantiate(config.trainer.strategy, _convert_="all")

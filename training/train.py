@@ -35,6 +35,7 @@ from training.lists import RunLists
 from training.loaders import RowLoaders
 from training.run import code_commit, fit, make_trainer, resolved
 from training.steps import DiffusionTraining, ExampleMaker
+from training.sweep import job_folder
 
 # What a network may have more of than the one that it starts from.
 GROWN = frozenset({"dropout", "larger", "reference_depth"})
@@ -43,6 +44,7 @@ GROWN = frozenset({"dropout", "larger", "reference_depth"})
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="train")
 def main(config: DictConfig) -> None:
     """Hydra's entry point."""
+    config.out = job_folder(config.out)
     OmegaConf.resolve(config)
     train(config)
 
