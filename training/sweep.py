@@ -30,7 +30,7 @@ class MLflowSweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Open the parent where the logger is MLflow's; it is closed at exit, since a failed job skips Hydra's end."""
         os.environ.pop(PARENT_VARIABLE, None)
-        logger = config.get("logger") or {}
+        logger: Any = config.get("logger") or {}
         if not str(logger.get("_target_", "")).endswith("MLFlowLogger"):
             return
         store = ModelStore(logger.tracking_uri, logger.artifact_location)
