@@ -33,14 +33,16 @@ def shadow(run: Path) -> dict[str, Tensor]:
 
 @pytest.mark.slow
 def test_ddp_and_fsdp_killed_and_resumed_learn_and_export_the_same(dataset: Dataset, tmp_path: Path) -> None:
-    """With all sizes, so that some weights are idle in a step, and measured on the way by the first rank."""
+    """With all sizes, so that some weights are idle in a step."""
     told = ["--strategies", "ddp", "fsdp", "--steps", "6", "--out", str(tmp_path), f"dataset.folder={dataset.folder}"]
     told += ["sizes=all", "dataset.batch_pictures=2"]
     done = subprocess.run([sys.executable, str(SCRIPT), *told], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     one, other = shadow(tmp_path / "ddp"), shadow(tmp_path / "fsdp")
     assert one.keys() == other.keys()
-    assert max(float((one[name] - other[name]).abs().max()) for name in one) < 1e-5
+    apart = max(float((one[name] - other[name]).abs().max()) for name in one)
+    print(f"largest difference of the averages: {apart:.2e}")
+    assert apart < 1e-5
     for strategy in ("ddp", "fsdp"):
         assert MultiTaskPipeline.load(tmp_path / strategy / "backbone").picture_px == 64
         assert not list((tmp_path / strategy / "checkpoints").glob(".*"))
