@@ -1,18 +1,20 @@
 """Exponential moving average of the weights that learn.
 
-Lightning's own ``EMAWeightAveraging`` copies the whole module, the resident corpus with it; this one keeps a shadow of
-the learning parameters alone and rides in the checkpoint.
+Lightning's own ``EMAWeightAveraging`` copies the whole module, the resident corpus with it, and does not know sharded
+weights; this one keeps a shadow of the learning parameters alone and rides in the checkpoint. It is element by
+element, so where the weights are sharded (FSDP2) each rank averages its own shard and nothing is sent until saving.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import lightning
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 class ExponentialAverage(lightning.Callback):  # type: ignore[misc]
@@ -27,16 +29,19 @@ class ExponentialAverage(lightning.Callback):  # type: ignore[misc]
         self.decay = decay
         self.updates = 0
         self.shadow: dict[str, Tensor] = {}
-        self._weights: list[Tensor] = []
+        self._weights: dict[str, Tensor] = {}
 
-    def on_fit_start(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Start from the weights, or bring a restored shadow to the device."""
-        learnt = learning(module.network)
+    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Start from the weights, or bring a restored shadow to where they lie.
+
+        Not at the start of the fit: there a sharded run has not restored its checkpoint yet, and an engine may still
+        move its weights.
+        """
+        # Walking the modules takes longer than averaging; between steps FSDP2 may show gathered weights instead.
+        self._weights = {name: weight.detach() for name, weight in learning(module.network).items()}
         if not self.shadow:
-            self.shadow = {name: weight.detach().clone() for name, weight in learnt.items()}
-        self.shadow = {name: self.shadow[name].to(weight) for name, weight in learnt.items()}
-        # Walking the modules for their weights takes longer than averaging them.
-        self._weights = [weight.detach() for weight in learnt.values()]
+            self.shadow = {name: weight.clone() for name, weight in self._weights.items()}
+        self.shadow = {name: _like(self.shadow[name], weight) for name, weight in self._weights.items()}
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, *_: Any) -> None:
         """Move the shadow once for each optimizer step."""
@@ -44,41 +49,47 @@ class ExponentialAverage(lightning.Callback):  # type: ignore[misc]
             return
         self.updates = trainer.global_step
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(list(self.shadow.values()), self._weights, 1 - decay)
+        torch._foreach_lerp_(_local(self.shadow), _local(self._weights), 1 - decay)
 
     def on_validation_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Validate the average."""
-        if self.shadow:
-            self._swap(module.network)
+        self._swap(self._weights)
 
     def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
         """Go on with the weights."""
-        if self.shadow:
-            self._swap(module.network)
+        self._swap(self._weights)
+
+    def whole(self) -> dict[str, Tensor]:
+        """The average, gathered where it is sharded: every rank must ask."""
+        return {
+            name: weight.full_tensor() if isinstance(weight, DTensor) else weight
+            for name, weight in self.shadow.items()
+        }
 
     @contextmanager
     def worn_by(self, network: nn.Module) -> Iterator[None]:
         """Give the network the average for a while."""
-        self._swap(network)
+        self._swap(learning(network))
         try:
             yield
         finally:
-            self._swap(network)
+            self._swap(learning(network))
 
     def wear(self, network: nn.Module) -> None:
         """Give the network the average for good."""
-        self._swap(network)
+        self._swap(learning(network))
 
-    def _swap(self, network: nn.Module) -> None:
+    def _swap(self, weights: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
-            for name, weight in learning(network).items():
-                kept = weight.detach().clone()
-                weight.copy_(self.shadow[name])
-                self.shadow[name].copy_(kept)
+            shadows = {name: self.shadow[name] for name in weights}
+            for weight, shadow in zip(_local(weights), _local(shadows), strict=True):
+                kept = weight.clone()
+                weight.copy_(shadow)
+                shadow.copy_(kept)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return {"shadow": self.shadow, "updates": self.updates}
+        """Return what a checkpoint keeps: whole tensors, whatever the strategy."""
+        return {"shadow": self.whole(), "updates": self.updates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what a checkpoint kept."""
@@ -88,3 +99,18 @@ class ExponentialAverage(lightning.Callback):  # type: ignore[misc]
 def learning(network: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that ask for gradients, by name."""
     return {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+
+
+def _like(shadow: Tensor, weight: Tensor) -> Tensor:
+    """A restored shadow on the device of its weight, sharded as it is."""
+    if not isinstance(weight, DTensor) or isinstance(shadow, DTensor):
+        return shadow.to(weight)
+    return distribute_tensor(
+        shadow.to(weight.device, weight.dtype), weight.device_mesh, weight.placements, src_data_rank=None
+    )
+
+
+def _local(weights: Mapping[str, Tensor]) -> list[Tensor]:
+    """What this rank holds of each; what is written to it is written to the weight."""
+    held = (weight.detach() for weight in weights.values())
+    return [weight.to_local() if isinstance(weight, DTensor) else weight for weight in held]

@@ -65,7 +65,7 @@ def train_adapter(
     places = SampleOrder(range(len(rows)), seed=config.seed)
     order = UnrevokedOrder(places, dataset, rows, on_change=partial(lists.apply, trainer, module))
     loaders = RowLoaders(order, batch_pictures=config.batch_pictures, planned=places, ledger=folder / "ledger")
-    fit(trainer, module, loaders, folder)
+    fit(trainer, module, loaders, folder, batch_setting="batch_pictures")
     average.wear(branded)
     seen = loaders.position
     return branded, seen, lists.end(places, seen)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from torch import Tensor
 
 from data.dataset import Dataset
 from registry.artifacts import write_card
@@ -33,10 +34,15 @@ def written_whole(folder: Path) -> Iterator[Path]:
     building.rename(folder)
 
 
-def export_backbone(network: MultiTaskTransformer, folder: Path, card: Mapping[str, Any], attribution: str) -> None:
-    """Save a backbone in half precision as a diffusers folder with card, model card text and attributions."""
-    halved = MultiTaskTransformer.from_config(network.config)
-    halved.load_state_dict(network.state_dict())
+def export_backbone(
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path, card: Mapping[str, Any], attribution: str
+) -> None:
+    """Save a backbone in half precision as a diffusers folder with card, model card text and attributions.
+
+    ``config`` is the network's, ``weights`` all that it learnt, whole.
+    """
+    halved = MultiTaskTransformer.from_config(config)
+    halved.load_state_dict(weights)
     with written_whole(folder) as building:
         MultiTaskPipeline(halved.to(torch.float16), FlowMatchEulerDiscreteScheduler()).save_pretrained(building)
         write_card(building, dict(card))

@@ -13,6 +13,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.seed import isolate_rng
 from PIL import Image
+from torch import Tensor
 
 from data.dataset import open_dataset
 from evaluation.drawing import DrawingSettings
@@ -90,17 +91,22 @@ class MeasuredOnTheWay(lightning.Callback):  # type: ignore[misc]
         if not self.every_steps or step == self._looked_at:
             return
         self._looked_at = step
-        if trainer.is_global_zero and step % self.every_steps == 0:
-            self._tell(trainer, self._measured(trainer, module, step))
+        if step % self.every_steps:
+            return
+        weights = average_of(trainer).whole()  # by every rank: each may hold a shard
+        if trainer.is_global_zero:
+            self._tell(trainer, self._measured(trainer, module, step, weights))
 
-    def _measured(self, trainer: lightning.Trainer, module: Any, step: int) -> MeasuredStep | None:
+    def _measured(
+        self, trainer: lightning.Trainer, module: Any, step: int, weights: dict[str, Tensor]
+    ) -> MeasuredStep | None:
         """Return a step's figures, from the record where they stand; None, with a warning, where they fail."""
         assert self._record is not None and self._subset is not None
         if step in self._record.steps:
             return self._record.steps[step]
         try:
             with isolate_rng():
-                self._pipeline = self._dressed(module, average_of(trainer))
+                self._pipeline = self._dressed(module, weights)
                 self._extractor = self._extractor or EfficientNetLite0(device=str(module.device))
                 measured = self._subset.measure(self._pipeline, self._extractor)
             one = MeasuredStep(step=step, figures=measured.figures)
@@ -124,13 +130,13 @@ class MeasuredOnTheWay(lightning.Callback):  # type: ignore[misc]
             if file.is_file():
                 log_sheet(logger, file, measured.step)
 
-    def _dressed(self, module: Any, average: ExponentialAverage) -> MultiTaskPipeline:
+    def _dressed(self, module: Any, weights: dict[str, Tensor]) -> MultiTaskPipeline:
         """Return a pipeline around a copy of the network that wears the average."""
         if self._pipeline is None:
             network = MultiTaskTransformer.from_config(module.network.config).eval().requires_grad_(False)
             pipeline = MultiTaskPipeline(network, FlowMatchEulerDiscreteScheduler(), self._text_encoder)
             self._pipeline = pipeline.to(module.device)
-        self._pipeline.transformer.load_state_dict(module.network.state_dict() | average.shadow)
+        self._pipeline.transformer.load_state_dict(weights)
         return self._pipeline
 
     def _sheet_file(self, trainer: lightning.Trainer, step: int) -> Path:

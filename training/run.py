@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import warnings
@@ -18,6 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from atelier import PROJECT_ROOT
 from synthesis.precision import fast_dtype
 from training.average import ExponentialAverage
+from training.errors import TrainingError
+from training.failures import SoundCheckpoints, told
+from training.strategies import WholeCheckpoints, before_it, named
+from training.sweep import parent_tags
 
 CHECKPOINT = "last.ckpt"
 
@@ -35,6 +40,10 @@ class ErrorStreamBar(TQDMProgressBar):  # type: ignore[misc]
         with redirect_stdout(sys.stderr):
             return super().init_validation_tqdm()
 
+    def on_exception(self, trainer: lightning.Trainer, module: Any, exception: BaseException) -> None:
+        """End the bar's line: what went wrong begins one of its own."""
+        print(file=sys.stderr)
+
 
 def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) -> lightning.Trainer:
     """Build Lightning's trainer from ``config.trainer`` with checkpoints every ``config.checkpoint_steps``."""
@@ -45,14 +54,17 @@ def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) 
         every_n_train_steps=config.checkpoint_steps,
         enable_version_counter=False,
     )
-    logger = instantiate(config.logger) if config.logger else False
+    logger = instantiate(config.logger, **parent_tags(config.logger)) if config.logger else False
+    settings = dict(config.trainer) | {"precision": precision_of(str(config.trainer.precision))}
+    if not isinstance(config.trainer.strategy, str):
+        settings["strategy"] = instantiate(config.trainer.strategy, _convert_="all")
     # Showing the loss waits for the device: seldom enough not to hold it up.
     bar = ErrorStreamBar(refresh_rate=max(1, config.trainer.log_every_n_steps // 5))
-    callbacks = [average, *([instantiate(config.measured)] if config.get("measured") else []), checkpoints, bar]
-    settings = dict(config.trainer) | {"precision": precision_of(str(config.trainer.precision))}
-    return instantiate(
-        settings, max_steps=config.max_steps, logger=logger, callbacks=callbacks, default_root_dir=str(folder)
-    )
+    measured = [instantiate(config.measured)] if config.get("measured") else []
+    callbacks = [average, *measured, SoundCheckpoints(), checkpoints, bar]
+    writes = [] if named(settings["strategy"]) == "deepspeed" else [WholeCheckpoints()]  # DeepSpeed writes its own
+    run = {"max_steps": config.max_steps, "default_root_dir": str(folder)}
+    return instantiate(settings, **run, logger=logger, callbacks=callbacks, plugins=writes)
 
 
 def precision_of(name: str) -> str:
@@ -63,12 +75,52 @@ def precision_of(name: str) -> str:
     return "bf16-mixed" if fast_dtype(device) == torch.bfloat16 else "32-true"
 
 
-def fit(trainer: lightning.Trainer, module: Any, loaders: Any, folder: Path) -> None:
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run's folder: its last one, or what a SLURM job wrote when its time was up."""
+    last = folder / "checkpoints" / CHECKPOINT
+    before = before_it(last)  # a kill between two renames leaves this alone
+    if not last.exists() and before.exists():
+        before.rename(last)
+    found = [file for file in (last, *folder.glob("hpc_ckpt_*.ckpt")) if file.exists()]
+    return max(found, key=lambda file: file.stat().st_mtime, default=None)
+
+
+def check_strategy(checkpoint: Path, strategy: Any) -> None:
+    """Refuse to go on under another strategy: each orders the optimizer's moments in its own way.
+
+    Raises:
+        TrainingError: the checkpoint is of another strategy, or broken.
+    """
+    wanted, found = named(strategy), "deepspeed"
+    if checkpoint.is_file():
+        try:
+            found = torch.load(checkpoint, mmap=True, map_location="cpu", weights_only=True).get("strategy", "ddp")
+        except (OSError, RuntimeError, ValueError, pickle.UnpicklingError):
+            raise TrainingError(f"{checkpoint} is no checkpoint: remove it to train from the start") from None
+    if found != wanted:
+        raise TrainingError(
+            f"{checkpoint} is of trainer={found}, this run is of trainer={wanted}: pass trainer={found} to go on, or"
+            " another out with initial=BACKBONE to start from what it exported"
+        )
+
+
+def fit(
+    trainer: lightning.Trainer,
+    module: Any,
+    loaders: Any,
+    folder: Path,
+    *,
+    batch_setting: str = "dataset.batch_pictures",
+) -> None:
     """Train from the last checkpoint of the folder, or from the start.
 
-    Raises KeyboardInterrupt when interrupted; the last checkpoint is kept.
+    Raises:
+        KeyboardInterrupt: it was interrupted; the last checkpoint is kept.
+        TrainingError: memory, a process or the disk gave out.
     """
-    last = folder / "checkpoints" / CHECKPOINT
+    last = last_checkpoint(folder)
+    if last is not None:
+        check_strategy(last, trainer.strategy)
     with warnings.catch_warnings():
         # The rows of a step are computed, not loaded: workers would only cost, and the loader keeps no state.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -79,10 +131,22 @@ def fit(trainer: lightning.Trainer, module: Any, loaders: Any, folder: Path) -> 
         # Lightning's own use of a torch interface that torch has renamed.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
         try:
-            trainer.fit(module, loaders, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+            trainer.fit(module, loaders, ckpt_path=str(last) if last else None, weights_only=True)
         except SystemExit:
             # Lightning turns Ctrl-C into an exit of its own; the front door has the word for it.
             raise KeyboardInterrupt from None
+        except (MemoryError, RuntimeError) as error:
+            kept = last_checkpoint(folder)
+            line = told(
+                error,
+                step=trainer.global_step,
+                batch_pictures=loaders.batch_pictures,
+                batch_setting=batch_setting,
+                kept=f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet",
+            )
+            if line is None:
+                raise
+            raise line from error
 
 
 def code_commit(told: str | None = None) -> str:

@@ -19,10 +19,12 @@ from synthesis.backbone import NO_STYLE, MultiTaskTransformer
 from synthesis.condition import REFERENCE_PX, Appearance, Condition, no_reference
 from synthesis.objective import flow_point, sample_time, velocity_loss
 from synthesis.tasks import task_named, task_row
+from training.average import learning
 from training.corpus import Corpus
 from training.errors import TrainingError
 from training.mix import TaskMix
 from training.optimizer import OptimizerSettings, make_optimizer
+from training.strategies import FullySharded, compile_network, shard
 
 PLAIN = Augmentation(placed_share=0, flip_share=0, hue_share=0, ground_share=0, black_ink_share=0.5)
 
@@ -225,23 +227,24 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         self.seed = seed
         self.compiled = compiled
         self.sizes = sizes
+        self._configured = self._sharded = False
 
     def configure_model(self) -> None:
-        """Compile the inner network in place: its keys stay what they were.
-
-        One graph, not one a gradient bucket: at these sizes the buckets' exchange takes 0.8 ms of a step, the
-        launches between six graphs 20 ms.
-        """
+        """Compile the inner network, then shard it where the strategy asks for that; once, however often asked."""
+        if self._configured:
+            return
+        self._configured = True
+        self._sharded = isinstance(self.trainer.strategy, FullySharded)
         if self.compiled:
-            torch._dynamo.config.optimize_ddp = False
-            torch._dynamo.config.automatic_dynamic_shapes = False  # a graph a size, each with its own static shapes
-            self.network.compile()
-            self.compiled = False
+            compile_network(self.network, sharded=self._sharded)
+        if self._sharded:
+            shard(self.network, self.trainer.strategy)
 
     def setup(self, stage: str) -> None:
         """Bring the corpus to the device."""
-        self._maker = self._make_maker(self.device)
-        self._heldout_maker = self._make_heldout(self.device) if self._make_heldout else None
+        device = self.trainer.strategy.root_device  # the module itself may be brought there later
+        self._maker = self._make_maker(device)
+        self._heldout_maker = self._make_heldout(device) if self._make_heldout else None
 
     def forget(self, places: Any) -> None:
         """Show no picture of these places [N] of the corpus as another's partner any more."""
@@ -260,10 +263,11 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
             seed = (seed * 1_000_003 + part + 1) % (2**63 - 1)
         return Generator(device=self.device).manual_seed(seed)
 
-    def training_step(self, rows: Tensor, _: int) -> Tensor:
+    def training_step(self, rows: Tensor, index: int) -> Tensor:
         """rows [B] -> mean loss."""
         assert self._maker is not None
-        generator = self._generator(self.global_step, self.global_rank)
+        part = index % self.trainer.accumulate_grad_batches  # of a step: each draws numbers of its own
+        generator = self._generator(self.global_step, self.global_rank, *([part] if part else []))
         side_px = self.sizes.at(self.global_step) if self.sizes else self._maker.side_px
         example = self._maker.make(rows.to(self.device), generator, side_px)
         t = sample_time(
@@ -273,9 +277,18 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         )
         loss_B = self._loss(example, self.objective.shifted(t, side_px / self._maker.side_px), generator)
         self._log_tasks(loss_B.detach(), example.slices, side_px)
-        # The ways of the other sizes take part with nothing: DDP wants a gradient of every parameter.
-        idle = [weight.flatten()[0] for weight in self._of_one_size()]
-        return loss_B.mean() + 0.0 * sum(idle, torch.zeros((), device=self.device))
+        return loss_B.mean() + self._idle()
+
+    def _idle(self) -> Tensor:
+        """0, in which the ways of every size take part, used or not: DDP wants a gradient of every parameter."""
+        parts = [weight.flatten()[0] for weight in ([] if self._sharded else self._of_one_size())]
+        return 0.0 * sum(parts, torch.zeros((), device=self.device))
+
+    def on_after_backward(self) -> None:
+        """Give what a step did not use a gradient of zeros under FSDP2 too, so that the optimizer treats all alike."""
+        for weight in learning(self.network).values() if self._sharded else ():
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
 
     def _of_one_size(self) -> list[nn.Parameter]:
         """Parameters that pictures of one size of patch use and others do not."""
@@ -294,7 +307,8 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         if (self.global_step + 1) % self.trainer.log_every_n_steps:
             return
         loss = loss_B.mean()
-        if not bool(loss.isfinite()):
+        # All ranks decide together: one that stopped alone would leave the others waiting.
+        if not self.trainer.strategy.reduce_boolean_decision(bool(loss.isfinite()), all=True):
             raise TrainingError(
                 f"the loss became {float(loss)} at step {self.global_step}: lower optimizer.learning_rate "
                 f"({self.optimizer_settings.learning_rate}); the last good checkpoint is kept"

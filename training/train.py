@@ -35,6 +35,7 @@ from training.lists import RunLists
 from training.loaders import RowLoaders
 from training.run import code_commit, fit, make_trainer, resolved
 from training.steps import DiffusionTraining, ExampleMaker
+from training.sweep import job_folder
 
 # What a network may have more of than the one that it starts from.
 GROWN = frozenset({"dropout", "larger", "reference_depth"})
@@ -43,6 +44,7 @@ GROWN = frozenset({"dropout", "larger", "reference_depth"})
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="train")
 def main(config: DictConfig) -> None:
     """Hydra's entry point."""
+    config.out = job_folder(config.out)
     OmegaConf.resolve(config)
     train(config)
 
@@ -84,14 +86,14 @@ def train(config: DictConfig) -> Path:
         ahead=module.look_ahead,
     )
     fit(trainer, module, loaders, folder)
+    weights = average.whole()  # by every rank: each may hold a shard
     if trainer.is_global_zero:
         drawn = loaders.position
         seen = drawn + (earlier["images_seen"] if earlier else 0)
         entry = dataset_entry(dataset, len(train_rows), seen, lists.end(order, drawn))
         card = backbone_card(config, entry, seen, time.monotonic() - begin, trainer)
         card |= {"initial": earlier} if earlier else {}
-        with average.worn_by(network):
-            export_backbone(network, folder / "backbone", card, attribution(dataset))
+        export_backbone(network.config, weights, folder / "backbone", card, attribution(dataset))
         for epoch in check_ledger(folder / "ledger")[-1:]:
             print(f"ledger: {epoch}")
         print(f"backbone: {folder / 'backbone'} ({seen:,} pictures seen)")

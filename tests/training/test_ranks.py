@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from itertools import islice
@@ -68,3 +69,29 @@ def test_two_processes_see_the_rows_that_one_sees(smoke: Compose, dataset: Datas
     assert read_card(backbone)["run"]["images_seen"] == 3 * 8
     assert read_card(backbone)["run"]["hardware"].startswith("2 x ")
     assert MultiTaskPipeline.load(backbone).picture_px == 64
+
+
+@pytest.mark.slow
+def test_two_nodes_meet_and_train_one_backbone(dataset: Dataset, tmp_path: Path) -> None:
+    """Two torchruns of one process each, as on two machines, with a rendezvous on this one."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        endpoint = f"localhost:{found.getsockname()[1]}"
+    run = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d"]
+    run += [f"--rdzv-endpoint={endpoint}", "--rdzv-id=nodes", "-m", "atelier", "train", "experiment=smoke"]
+    run += ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2"]
+    run += ["trainer.precision=32-true", f"dataset.folder={dataset.folder}", "dataset.batch_pictures=4", "max_steps=2"]
+    run += [
+        "dataset.heldout_pictures=8",
+        "checkpoint_steps=2",
+        "trainer.val_check_interval=2",
+        f"out={tmp_path / 'run'}",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"}
+    nodes = [
+        subprocess.Popen(run, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    assert [node.wait(timeout=120) for node in nodes] == [0, 0]
+    card = read_card(tmp_path / "run" / "backbone")
+    assert card["run"]["hardware"].startswith("2 x ") and card["run"]["images_seen"] == 2 * 8

@@ -116,7 +116,7 @@ def averaged(decay: float, weights: list[float]) -> tuple[ExponentialAverage, nn
         for step, weight in enumerate(weights):
             network.weight.fill_(weight)
             if step == 0:
-                average.on_fit_start(SimpleNamespace(global_step=0), module)
+                average.on_train_start(SimpleNamespace(global_step=0), module)
             else:
                 average.on_train_batch_end(SimpleNamespace(global_step=step), module)
     return average, network
@@ -155,7 +155,7 @@ def test_the_average_comes_back_from_a_checkpoint() -> None:
     average, _ = averaged(0.9, [0.0, 1.0, 2.0])
     again = ExponentialAverage(0.9)
     again.load_state_dict(average.state_dict())
-    again.on_fit_start(SimpleNamespace(global_step=2), SimpleNamespace(network=nn.Linear(1, 1, bias=False)))
+    again.on_train_start(SimpleNamespace(global_step=2), SimpleNamespace(network=nn.Linear(1, 1, bias=False)))
     assert again.updates == 2 and torch.equal(again.shadow["weight"], average.shadow["weight"])
 
 

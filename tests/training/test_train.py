@@ -24,7 +24,7 @@ from synthesis.backbone import MultiTaskTransformer
 from synthesis.pipeline import MultiTaskPipeline
 from training.balance import balanced
 from training.errors import TrainingError
-from training.steps import DiffusionTraining
+from training.steps import DiffusionTraining, Sizes
 from training.train import heldout, train
 
 if TYPE_CHECKING:
@@ -176,6 +176,39 @@ def test_a_run_that_fails_in_a_step_resumes_bit_for_bit(
     assert not (Path(config.out) / "backbone").exists()
     train(config)
     assert_equal_runs(config, whole)
+
+
+@pytest.mark.slow
+def test_a_run_of_all_sizes_resumes_bit_for_bit(
+    smoke: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps 3 to 6, after the checkpoint, are of more than one size."""
+    told = ("sizes=all", "dataset.batch_pictures=2", "max_steps=7")
+    through, config = smoke(*told, f"out={tmp_path / 'through'}"), smoke(*told)
+    sizes = Sizes(shares=dict(config.sizes.shares))
+    assert len({sizes.at(step) for step in range(3, 7)}) > 1
+    train(through)
+    step = DiffusionTraining.training_step
+
+    def fails(module: DiffusionTraining, rows: Tensor, index: int) -> Tensor:
+        if module.global_step == 5:
+            raise ZeroDivisionError
+        return step(module, rows, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DiffusionTraining, "training_step", fails)
+        with pytest.raises(ZeroDivisionError):
+            train(config)
+    assert kept(config)["global_step"] == 3
+    train(config)
+    assert equal_exports(through, config)
+
+
+def equal_exports(one: DictConfig, other: DictConfig) -> bool:
+    """Whether the moving averages and the exported files are equal bit for bit."""
+    left, right = tensors(kept(one)["callbacks"]), tensors(kept(other)["callbacks"])
+    exported = [(Path(config.out) / "backbone" / WEIGHTS).read_bytes() for config in (one, other)]
+    return exported[0] == exported[1] and all(torch.equal(left[name], right[name]) for name in left)
 
 
 def test_ctrl_c_keeps_a_checkpoint_and_is_told_as_an_interruption(

@@ -1,0 +1,56 @@
+"""Each logger by its word: the losses by task, the held-out loss and the sheet of a fixed subset reach it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from atelier import PROJECT_ROOT
+
+WANTED = ("loss", "loss/text_to_image", "heldout_loss", "measured/super_resolution_psnr")
+SMALL = ("dataset.batch_pictures=8", "dataset.heldout_pictures=8", "checkpoint_steps=2", "max_steps=2")
+MEASURED = ("measured.every_steps=2", "measured.pictures=16", "measured.num_inference_steps=1")
+
+
+def trained(logger: str, folder: Path) -> None:
+    told = ["train", "experiment=smoke", f"logger={logger}", "trainer.log_every_n_steps=1", "code_commit=abc"]
+    told += [f"dataset.folder={PROJECT_ROOT / 'assets' / 'sample' / 'base'}", *SMALL, *MEASURED]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+    command = [sys.executable, "-m", "atelier", *told, "trainer.val_check_interval=2"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_mlflow_keeps_curves_and_sheets(tmp_path: Path) -> None:
+    trained("mlflow", tmp_path)
+    with closing(sqlite3.connect(tmp_path / "var" / "mlflow.db")) as store:
+        keys = {key for (key,) in store.execute("select distinct key from metrics")}
+    assert set(WANTED) <= keys
+    assert list((tmp_path / "var" / "mlartifacts").rglob("images/measured*.png"))
+
+
+@pytest.mark.slow
+def test_tensorboard_keeps_curves_and_sheets(tmp_path: Path) -> None:
+    trained("tensorboard", tmp_path)
+    (file,) = tmp_path.rglob("events.out.tfevents.*")
+    written = file.read_bytes()
+    assert all(key.encode() in written for key in WANTED)
+    (sheet,) = tmp_path.rglob("measured/*.png")
+    assert b"\x89PNG" in written and sheet.stat().st_size < len(written)
+
+
+@pytest.mark.slow
+def test_wandb_offline_keeps_curves_and_sheets(tmp_path: Path) -> None:
+    pytest.importorskip("wandb", reason="the extra wandb is not installed")
+    trained("wandb", tmp_path)
+    (file,) = tmp_path.rglob("offline-run-*/*.wandb")
+    written = file.read_bytes()
+    assert all(key.encode() in written for key in WANTED)
+    assert list(tmp_path.rglob("offline-run-*/files/media/images/measured_*.png"))
