@@ -64,6 +64,12 @@ VERBS = {
         text_keys=("dir", "out", "from", "sheet"),
     ),
     "train": Verb("training.train", "experiment=NAME [overrides]", "train the multi-task backbone"),
+    "widen": Verb(
+        "training.widen",
+        "source=FOLDER_OR_HUB_NAME out=DIR [licence=SPDX codec=kl|dc|tiny]",
+        "make a pretrained diffusers model the start of a multi-task backbone",
+        text_keys=("source", "out", "name", "revision", "licence", "codec.source"),
+    ),
     "onboard": Verb(
         "training.onboard",
         "brand=NAME images=DIR [kit=FILE]",

@@ -24,7 +24,7 @@ GIVEN_BY_CODE = {"lightning.Trainer": {"max_steps", "logger", "callbacks", "defa
 @pytest.fixture(autouse=True)
 def _files_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compose from the files, not from what a verb that was imported before keeps in memory."""
-    for name in ("registry", "generate.yaml"):
+    for name in ("registry", "generate.yaml", "codec", "widen.yaml"):
         monkeypatch.delitem(ConfigStore.instance().repo, name, raising=False)
 
 

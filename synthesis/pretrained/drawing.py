@@ -1,0 +1,72 @@
+"""Draws latents with a widened model by its family's own scheduler, one step at a time.
+
+Shapes: [B,C,h,w].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from torch import Tensor
+
+from synthesis.condition import Condition, join
+from synthesis.pretrained.backbone import PretrainedBackbone
+from synthesis.pretrained.parametrisation import Flow
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """After one step: the clean estimate, for previews, and the latents that the scheduler goes on from."""
+
+    estimate: Tensor
+    latents: Tensor
+
+
+@torch.no_grad()
+def draw(
+    backbone: PretrainedBackbone,
+    condition: Condition,
+    noise: Tensor,
+    *,
+    num_inference_steps: int,
+    guidance_scale: float,
+) -> Iterator[Drawn]:
+    """Yield after each step; the last one's latents are the picture, equal to those of diffusers' own pipeline.
+
+    Above 1, ``guidance_scale`` guides without a classifier; FLUX is told its guidance as a number instead.
+    """
+    scheduler: Any = type(backbone.scheduler).from_config(backbone.scheduler.config)
+    _set_timesteps(backbone, scheduler, num_inference_steps, noise)
+    guides = guidance_scale > 1 and backbone.family.name != "FLUX"
+    told = join([condition.unconditional(), condition]) if guides else condition
+    flows = isinstance(backbone.parametrisation, Flow)
+    latents = noise if flows else noise * scheduler.init_noise_sigma
+    for timestep in scheduler.timesteps:
+        x = latents if flows else scheduler.scale_model_input(latents, timestep)
+        own = timestep.to(x.device, x.dtype).expand(len(told.task))
+        prediction = backbone.predict(torch.cat([x, x]) if guides else x, own, told)
+        if guides:
+            without, with_text = prediction.chunk(2)
+            prediction = without + guidance_scale * (with_text - without)
+        latents = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
+        yield Drawn(backbone.parametrisation.clean(x, own[: len(x)], prediction), latents)
+
+
+def _set_timesteps(backbone: PretrainedBackbone, scheduler: Any, steps: int, noise: Tensor) -> None:
+    """As each family's pipeline does: a flow's times may be shifted by the number of tokens."""
+    settings: dict[str, Any] = {"device": noise.device}
+    if backbone.family.packed:
+        settings["sigmas"] = np.linspace(1.0, 1 / steps, steps)
+    else:
+        settings["num_inference_steps"] = steps
+    if scheduler.config.get("use_dynamic_shifting"):
+        patch = 2 if backbone.family.packed else int(backbone.network.config.patch_size)
+        tokens = (noise.shape[-2] // patch) * (noise.shape[-1] // patch)
+        names = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
+        settings["mu"] = calculate_shift(tokens, *(scheduler.config.get(name, usual) for name, usual in names.items()))
+    scheduler.set_timesteps(**settings)
