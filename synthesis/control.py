@@ -23,6 +23,7 @@ class Edges:
     name: str = "edges"
     needs_picture: bool = True
     needs_mask: bool = False
+    shows_ground: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, the edges of a clean picture at a random threshold; without, the picture is the edges."""
@@ -46,6 +47,7 @@ class Sketch:
     name: str = "sketch"
     needs_picture: bool = True
     needs_mask: bool = False
+    shows_ground: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, a clean picture's lines, bent, broken and thickened; without, the picture is the sketch."""
@@ -75,6 +77,7 @@ class Shading:
     name: str = "shading"
     needs_picture: bool = True
     needs_mask: bool = False
+    shows_ground: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, the relief of a clean picture; without, the picture is the relief."""
@@ -101,6 +104,7 @@ class Palette:
     name: str = "palette"
     needs_picture: bool = True
     needs_mask: bool = False
+    shows_ground: bool = True
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, the colours of a clean picture; without, the picture is such a mosaic."""

@@ -171,9 +171,9 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         for place, image in enumerate(request.images if request.task == "super_resolution" else ()):
             if max(image.size) <= self.picture_px // 2:  # small already: shown as it is, stretched as in training
                 source[place] = resize(to_numbers([image], max(image.size), _ground(request)), self.picture_px)[0]
-        appearance = (
-            plain_appearance(count, request.ground) if clean is None else torch.zeros_like(plain_appearance(count))
-        )
+        appearance = plain_appearance(count, request.ground)
+        if task.shows_ground:
+            appearance = torch.zeros_like(appearance)
         reference, known = self._reference(request, clean)
         condition = Condition(
             source=source,

@@ -27,6 +27,10 @@ class Task(Protocol):
     def needs_picture(self) -> bool: ...
     @property
     def needs_mask(self) -> bool: ...
+    @property
+    def shows_ground(self) -> bool:
+        """Whether the source shows the ground that is to be drawn on; where not, appearance tells it."""
+        ...
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Return (source [B,3,H,W], mask [B,1,H,W]) made from ``picture``."""
@@ -50,6 +54,7 @@ class TextToImage:
     name: str = "text_to_image"
     needs_picture: bool = False
     needs_mask: bool = False
+    shows_ground: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Zeros."""
@@ -63,6 +68,7 @@ class ImageToImage:
     name: str = "image_to_image"
     needs_picture: bool = True
     needs_mask: bool = False
+    shows_ground: bool = True
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Blur by a quarter, half jittered in brightness and contrast when a generator is given."""
@@ -81,6 +87,7 @@ class Inpainting:
     name: str = "inpainting"
     needs_picture: bool = True
     needs_mask: bool = True
+    shows_ground: bool = True
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Without a mask, boxes with sides between a quarter and three quarters of the picture."""
@@ -95,6 +102,7 @@ class Outpainting:
     name: str = "outpainting"
     needs_picture: bool = True
     needs_mask: bool = True
+    shows_ground: bool = True
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Without a mask, a kept window with sides between 0.4 and 0.8 of the picture."""
@@ -109,6 +117,7 @@ class SuperResolution:
     name: str = "super_resolution"
     needs_picture: bool = True
     needs_mask: bool = False
+    shows_ground: bool = True
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, one half at a half and one at a quarter of the pixels a side; without, a quarter.
@@ -137,6 +146,7 @@ class StyleTransfer:
     name: str = "style_transfer"
     needs_picture: bool = True
     needs_mask: bool = False
+    shows_ground: bool = True
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """The picture as it is: the trainer passes the same subject from another set."""
@@ -150,6 +160,7 @@ class StyleReference:
     name: str = "style_reference"
     needs_picture: bool = True
     needs_mask: bool = False
+    shows_ground: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Zeros."""

@@ -105,9 +105,9 @@ def test_a_documented_command_composes(command: list[str]) -> None:
     overrides = hydra_arguments(VERBS[name], [word for word in rest if word not in ("DIR", "MODEL")])
     if any(word.startswith("-") for word in rest) or not (CONF_FOLDER / f"{name}.yaml").is_file():
         pytest.skip(f"atelier {' '.join(command)} has no settings to compose")
-    if name == "generate":
-        # Its source=FILE is a value; in conf/, source is a group as well.
-        settings = OmegaConf.load(CONF_FOLDER / "generate.yaml")
+    if name in ("generate", "widen"):
+        # Their source=FILE is a value; in conf/, source is a group as well.
+        settings = OmegaConf.load(CONF_FOLDER / f"{name}.yaml")
         assert {override.split("=")[0] for override in overrides} <= set(settings)
         return
     with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):

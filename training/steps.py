@@ -165,7 +165,7 @@ class ExampleMaker:
                 text_share[part] = self.mix.text_dropped_in_transfer
             if name == "style_reference":
                 style_share[part] = 1.0
-            elif task_named(name).needs_picture:
+            if task_named(name).shows_ground:
                 appearance_share[part] = 0.7
             if collaged := self._collaged(name, part):  # no caption and no place is true of four drawings
                 text_share[collaged] = appearance_share[collaged] = 1.0

@@ -1,4 +1,7 @@
-"""Keeps a network busy: batches are read and pinned ahead in threads, and a result is fetched while the next computes.
+"""Keeps a network busy: batches are read and pinned ahead, and a result is fetched while the next computes.
+
+Threads read ahead.  A GPU looks at small pictures faster than the threads of one process decode files, so files for
+one are read in processes.
 
 Shapes: pictures uint8 [B,3,H,W], features float32 [B,D].
 """
@@ -13,8 +16,10 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from evaluation.extractors.pictures import Pictures
+from evaluation.errors import EvaluationError
+from evaluation.extractors.pictures import Pictures, PicturesOnDisk
 from evaluation.extractors.protocol import Extractor
 
 CPU_BATCH = 16  # a core's cache holds no more, and a larger batch is no faster
@@ -28,7 +33,9 @@ def fed(extractor: Extractor, pictures: Pictures, places: Sequence[int]) -> Iter
     batch = CUDA_BATCH if on_cuda else CPU_BATCH
     parts = [places[begin : begin + batch] for begin in range(0, len(places), batch)]
     network, waiting = Halving(extractor), None
-    for pictures_B3HW in _read_ahead(pictures, parts, pinned=on_cuda):
+    in_processes = on_cuda and isinstance(pictures, PicturesOnDisk) and len(parts) > 1
+    read = read_in_processes(pictures, parts) if in_processes else _read_ahead(pictures, parts, pinned=on_cuda)
+    for pictures_B3HW in read:
         # On CUDA this only queues the work, so that the device goes on while the features before come back.
         launched = network(pictures_B3HW)
         if waiting is not None:
@@ -67,6 +74,32 @@ def exact_float32() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = kept
+
+
+def read_in_processes(pictures: Pictures, parts: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+    """Yield the batches in order, read in processes and, where there is a GPU, pinned."""
+    workers = min(MOST_THREADS, os.cpu_count() or 1, len(parts))
+    pinned = torch.cuda.is_available()
+    for batch in DataLoader(_Batches(pictures, parts), batch_size=None, num_workers=workers, pin_memory=pinned):
+        if isinstance(batch, EvaluationError):
+            raise batch
+        yield batch
+
+
+class _Batches(Dataset["Tensor | EvaluationError"]):
+    """Place n is the batch of the n-th part, or why it cannot be read: raised there, it would come back as a trace."""
+
+    def __init__(self, pictures: Pictures, parts: Sequence[Sequence[int]]) -> None:
+        self._pictures, self._parts = pictures, parts
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, place: int) -> Tensor | EvaluationError:
+        try:
+            return self._pictures.batch(self._parts[place])
+        except EvaluationError as error:
+            return error
 
 
 def _read_ahead(pictures: Pictures, parts: Sequence[Sequence[int]], *, pinned: bool) -> Iterator[Tensor]:

@@ -20,7 +20,7 @@ from atelier import AtelierError
 from evaluation.drawings import picture_files, pictures_in
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.extractors.efficientnet import EfficientNetLite0
-from evaluation.extractors.feeding import CPU_BATCH, Halving, fed
+from evaluation.extractors.feeding import CPU_BATCH, Halving, fed, read_in_processes
 from evaluation.extractors.pictures import PicturesInMemory, PicturesOnDisk, picture_digest
 from evaluation.extractors.protocol import extractor_identity
 from evaluation.extractors.store import FeatureStore
@@ -258,6 +258,18 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(EvaluationError, match=r"broken\.png is not a picture that opens: no known format: remove"):
         list(fed(_Counting(), PicturesOnDisk([tmp_path / "broken.png"], 16), [0]))
+
+
+def test_processes_read_the_same_batches_in_order_and_name_a_broken_file(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(7)]
+    for number, file in enumerate(files):
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(file)
+    pictures, parts = PicturesOnDisk(files, 8), [[6, 0], [3], [1, 2, 4]]
+    for batch, part in zip(read_in_processes(pictures, parts), parts, strict=True):
+        assert torch.equal(batch, pictures.batch(part))
+    files[2].write_bytes(b"no picture")
+    with pytest.raises(EvaluationError, match=r"^.*2\.png is not a picture that opens: no known format: remove[^\n]*$"):
+        list(read_in_processes(pictures, parts))
 
 
 def test_a_folder_of_pictures_is_read_by_name(tmp_path: Path) -> None:
