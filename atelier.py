@@ -64,6 +64,12 @@ VERBS = {
         text_keys=("dir", "out", "from", "sheet"),
     ),
     "train": Verb("training.train", "experiment=NAME [overrides]", "train the multi-task backbone"),
+    "distil": Verb(
+        "training.distil",
+        "teacher=FOLDER [num_inference_steps=4] [overrides]",
+        "teach a backbone's copy to draw in a few steps without guidance",
+        text_keys=("teacher",),
+    ),
     "onboard": Verb(
         "training.onboard",
         "brand=NAME images=DIR [kit=FILE]",
