@@ -70,6 +70,12 @@ VERBS = {
         "make a pretrained diffusers model the start of a multi-task backbone",
         text_keys=("source", "out", "name", "revision", "licence", "codec.source"),
     ),
+    "distil": Verb(
+        "training.distil",
+        "teacher=FOLDER [num_inference_steps=4] [overrides]",
+        "teach a backbone's copy to draw in a few steps without guidance",
+        text_keys=("teacher",),
+    ),
     "onboard": Verb(
         "training.onboard",
         "brand=NAME images=DIR [kit=FILE]",

@@ -61,7 +61,9 @@ class PictureFields(BaseModel):
     model: str = Field("atelier", description="'atelier', or a brand's name to draw in that brand.")
     n: int = Field(1, ge=1, le=10, description="Pictures to draw, each from the next seed.")
     size: str = Field("auto", description="'auto' or the size the network draws.")
-    quality: Literal["auto", "low", "medium", "high"] = Field("auto", description="Sets the number of steps.")
+    quality: Literal["auto", "low", "medium", "high"] = Field(
+        "auto", description="Sets the number of steps, unless the model was distilled for a number of its own."
+    )
     response_format: Literal["b64_json"] = "b64_json"
     output_format: Literal["png", "webp", "jpeg"] = "png"
     output_compression: int = Field(100, ge=0, le=100, description="Quality of webp and jpeg; webp at 100 is lossless.")
@@ -72,7 +74,9 @@ class PictureFields(BaseModel):
     safety_identifier: str | None = Field(None, max_length=512)
     seed: Seed | None = Field(None, description="Atelier: the first picture's seed; equal seeds draw equal pictures.")
     num_inference_steps: int | None = Field(None, ge=1, description="Atelier: denoising steps, instead of quality.")
-    guidance_scale: float = Field(3.0, ge=0, le=30, allow_inf_nan=False, description="Atelier: pull of the prompt.")
+    guidance_scale: float | None = Field(
+        None, ge=0, le=30, allow_inf_nan=False, description="Atelier: pull of the prompt; by default the model's own."
+    )
     style: str | None = Field(None, description="Atelier: one of the network's own styles.")
     brand: str | None = Field(None, description="Atelier: a brand's name, as model=NAME does.")
 

@@ -14,7 +14,7 @@ from serving.fields import SEED_LIMIT, EditFields, GenerationFields, PictureFiel
 from serving.marking import PictureRecord, digest_prompt
 from serving.roster import Roster, ServedModel
 from serving.settings import Limits, QualitySteps
-from synthesis.request import PictureRequest
+from synthesis.request import DEFAULT_GUIDANCE, PictureRequest
 
 # A seed of ours stays below 2^53, so that even careless JavaScript reads it back whole.
 _OWN_SEED_LIMIT = 2**53
@@ -80,13 +80,15 @@ def order_edit(fields: EditFields, offer: Offer, *, image: Image, mask: Image | 
 def _order(fields: PictureFields, offer: Offer, *, task: str, images: tuple[Image, ...], mask: Image | None) -> Order:
     served = _served(fields, offer)
     _check(fields, offer, served)
-    steps = fields.num_inference_steps or getattr(offer.quality, _quality(fields))
-    request = _request(fields, served, task=task, images=images, mask=mask, steps=steps)
+    steps = fields.num_inference_steps or served.pipeline.own_steps or getattr(offer.quality, _quality(fields))
+    own_guidance = DEFAULT_GUIDANCE if served.pipeline.own_guidance is None else served.pipeline.own_guidance
+    guidance = own_guidance if fields.guidance_scale is None else fields.guidance_scale
+    request = _request(fields, served, task=task, images=images, mask=mask, drawn=(steps, guidance))
     side_tokens = served.pipeline.picture_px // _TOKEN_SIDE_PX
     return Order(
         served=served,
         request=request,
-        records=_records(request, served),
+        records=_records(request, served, steps, guidance),
         size=_size(served),
         quality=_quality(fields),
         output_format=fields.output_format,
@@ -146,8 +148,15 @@ def _check(fields: PictureFields, offer: Offer, served: ServedModel) -> None:
 
 
 def _request(
-    fields: PictureFields, served: ServedModel, *, task: str, images: tuple[Image, ...], mask: Image | None, steps: int
+    fields: PictureFields,
+    served: ServedModel,
+    *,
+    task: str,
+    images: tuple[Image, ...],
+    mask: Image | None,
+    drawn: tuple[int, float],
 ) -> PictureRequest:
+    steps, guidance = drawn
     first = secrets.randbelow(_OWN_SEED_LIMIT - fields.n) if fields.seed is None else fields.seed
     strength = fields.strength if isinstance(fields, EditFields) else None
     try:
@@ -160,21 +169,21 @@ def _request(
             images=images * fields.n,
             masks=(mask,) * fields.n if mask else (),
             num_inference_steps=steps,
-            guidance_scale=fields.guidance_scale,
+            guidance_scale=guidance,
             strength=PictureRequest.strength if strength is None else strength,
         )
     except AtelierError as error:
         raise RequestRefused(str(error)) from error
 
 
-def _records(request: PictureRequest, served: ServedModel) -> tuple[PictureRecord, ...]:
+def _records(request: PictureRequest, served: ServedModel, steps: int, guidance: float) -> tuple[PictureRecord, ...]:
     return tuple(
         PictureRecord(
             seed=seed,
             task=request.task,
             prompt_sha256=digest_prompt(prompt),
-            num_inference_steps=request.num_inference_steps,
-            guidance_scale=request.guidance_scale,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
             model=served.backbone,
             adapter=served.adapter,
         )

@@ -7,7 +7,7 @@ the pipeline runs it to the end. Shapes: [B,3,H,W] in -1..1.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from synthesis.condition import REFERENCE_PX, Condition, no_reference, plain_app
 from synthesis.errors import SynthesisError
 from synthesis.pixels import to_mask, to_numbers, to_pictures
 from synthesis.precision import arithmetic, fast_dtype
-from synthesis.request import PictureRequest
+from synthesis.request import DEFAULT_GUIDANCE, DEFAULT_STEPS, PictureRequest
 from synthesis.sampler import follow_flow, guided, seeded_noise
 from synthesis.tasks import resize, task_named, task_row
 from synthesis.text import SHIPPED_ENCODER, TextEncoder
@@ -51,11 +51,19 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Text-to-image, image-to-image, inpainting, outpainting, super-resolution and style transfer by one network."""
 
     def __init__(
-        self, transformer: MultiTaskTransformer, scheduler: Any, text_encoder_name: str = SHIPPED_ENCODER
+        self,
+        transformer: MultiTaskTransformer,
+        scheduler: Any,
+        text_encoder_name: str = SHIPPED_ENCODER,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
     ) -> None:
+        """``num_inference_steps`` and ``guidance_scale`` are those that the network was distilled for, if any."""
         super().__init__()
         self.register_modules(transformer=transformer, scheduler=scheduler)
-        self.register_to_config(text_encoder_name=text_encoder_name)
+        own = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+        told = {name: value for name, value in own.items() if value is not None}
+        self.register_to_config(text_encoder_name=text_encoder_name, **told)
         self._branded: dict[str, MultiTaskTransformer] = {}
         self._text: TextEncoder | None = None
 
@@ -88,6 +96,18 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         return tuple(self.transformer.config.tasks)
 
     @property
+    def own_steps(self) -> int | None:
+        """The number of steps that the network was distilled for; None where any number will do."""
+        told = self.config.get("num_inference_steps")
+        return None if told is None else int(told)
+
+    @property
+    def own_guidance(self) -> float | None:
+        """The guidance scale that the network was distilled for; None where a person may choose."""
+        told = self.config.get("guidance_scale")
+        return None if told is None else float(told)
+
+    @property
     def brands(self) -> tuple[str, ...]:
         """Names of the loaded brands."""
         return tuple(self._branded)
@@ -117,7 +137,16 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
     def stream(self, request: PictureRequest) -> Iterator[Progress]:
         """Yield the clean-picture estimate after each step. Checks happen before the first step."""
         self._check(request)
-        return self._steps(request)
+        return self._steps(self._settled(request))
+
+    def _settled(self, request: PictureRequest) -> PictureRequest:
+        """The request with the model's own steps and guidance where it names none."""
+        steps, guidance = request.num_inference_steps, request.guidance_scale
+        if steps is None:
+            steps = self.own_steps or DEFAULT_STEPS
+        if guidance is None:
+            guidance = DEFAULT_GUIDANCE if self.own_guidance is None else self.own_guidance
+        return replace(request, num_inference_steps=steps, guidance_scale=guidance)
 
     def _check(self, request: PictureRequest) -> None:
         if request.style is not None and request.style not in self.styles:
@@ -129,10 +158,11 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @torch.no_grad()
     def _steps(self, request: PictureRequest) -> Iterator[Progress]:
+        assert request.num_inference_steps is not None and request.guidance_scale is not None
         condition, clean = self._condition(request)
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
         scheduler.set_timesteps(request.num_inference_steps)
-        skip_steps = self._skipped(request)
+        skip_steps = self._skipped(request, request.num_inference_steps)
         noise = seeded_noise(request.seeds, (3, self.picture_px, self.picture_px)).to(self.device)
         estimate = guided(self._denoiser(request.brand), condition, request.guidance_scale)
         steps = follow_flow(estimate, scheduler, noise, clean=clean, skip_steps=skip_steps)
@@ -143,11 +173,11 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
                 drawn = condition.mask * drawn + (1 - condition.mask) * clean
             yield Progress(step, num_steps, drawn)
 
-    def _skipped(self, request: PictureRequest) -> int:
+    @staticmethod
+    def _skipped(request: PictureRequest, num_steps: int) -> int:
         if request.task != "image_to_image":
             return 0
-        kept = max(1, round(request.strength * request.num_inference_steps))
-        return request.num_inference_steps - kept
+        return num_steps - max(1, round(request.strength * num_steps))
 
     def _denoiser(self, brand: str | None) -> Any:
         network = self.transformer if brand is None else self._branded[brand]

@@ -10,6 +10,8 @@ from PIL import Image
 from synthesis.errors import SynthesisError
 
 LARGEST_SEED = 2**63 - 1
+DEFAULT_STEPS = 16
+DEFAULT_GUIDANCE = 3.0
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -19,6 +21,8 @@ class PictureRequest:
 
     ``images`` and ``masks`` hold one picture a prompt for the tasks that need them; masks are drawn anew where white.
     ``strength`` (0..1) says how far image-to-image may move from its source. ``background`` is the ground's colour.
+    ``num_inference_steps`` and ``guidance_scale`` are the model's own where they are None: a distilled one draws in few
+    steps without guidance, any other in 16 steps with 3.
     """
 
     prompts: tuple[str, ...]
@@ -29,8 +33,8 @@ class PictureRequest:
     images: tuple[Image.Image, ...] = ()
     masks: tuple[Image.Image, ...] = ()
     strength: float = 0.8
-    num_inference_steps: int = 16
-    guidance_scale: float = 3.0
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
     background: str = "#ffffff"
 
     def __post_init__(self) -> None:
@@ -60,8 +64,8 @@ class PictureRequest:
             raise SynthesisError(f"task {self.task} takes no {field}: leave them out or choose another task")
 
     @staticmethod
-    def _check_range(field: str, value: float, lowest: float, highest: float) -> None:
-        if not lowest <= value <= highest:
+    def _check_range(field: str, value: float | None, lowest: float, highest: float) -> None:
+        if value is not None and not lowest <= value <= highest:
             raise SynthesisError(f"{field} {value} must lie in {lowest} to {highest}")
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from synthesis.condition import Condition, join
@@ -56,6 +57,14 @@ def follow_flow(
         velocity = (x - clean_estimate) / max(sigma, 1e-3)
         x = scheduler.step(velocity, timestep, x, return_dict=False)[0]
         yield clean_estimate
+
+
+def few_step_scheduler(num_steps: int) -> FlowMatchEulerDiscreteScheduler:
+    """A scheduler whose ``num_steps`` steps are equally long: sigma = 1, (n - 1)/n, …, 1/n, 0.
+
+    Diffusers' usual one takes its last step from sigma 0.001, which wastes one network evaluation of four.
+    """
+    return FlowMatchEulerDiscreteScheduler(shift_terminal=1 / num_steps if num_steps > 1 else None)
 
 
 def seeded_noise(seeds: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:

@@ -17,6 +17,7 @@ from data.dataset import Dataset
 from registry.artifacts import write_card
 from synthesis.backbone import MultiTaskTransformer
 from synthesis.pipeline import MultiTaskPipeline
+from synthesis.sampler import few_step_scheduler
 
 
 @contextmanager
@@ -35,16 +36,25 @@ def written_whole(folder: Path) -> Iterator[Path]:
 
 
 def export_backbone(
-    config: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path, card: Mapping[str, Any], attribution: str
+    config: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    folder: Path,
+    card: Mapping[str, Any],
+    attribution: str,
+    *,
+    few_steps: int | None = None,
 ) -> None:
     """Save a backbone in half precision as a diffusers folder with card, model card text and attributions.
 
-    ``config`` is the network's, ``weights`` all that it learnt, whole.
+    ``config`` is the network's, ``weights`` all that it learnt, whole.  With ``few_steps`` it is one that was distilled
+    for them: it draws in as many, without guidance, unless told else.
     """
     halved = MultiTaskTransformer.from_config(config)
     halved.load_state_dict(weights)
     with written_whole(folder) as building:
-        MultiTaskPipeline(halved.to(torch.float16), FlowMatchEulerDiscreteScheduler()).save_pretrained(building)
+        scheduler = FlowMatchEulerDiscreteScheduler() if few_steps is None else few_step_scheduler(few_steps)
+        own = {} if few_steps is None else {"num_inference_steps": few_steps, "guidance_scale": 1.0}
+        MultiTaskPipeline(halved.to(torch.float16), scheduler, **own).save_pretrained(building)  # type: ignore[arg-type]
         write_card(building, dict(card))
         (building / "README.md").write_text(model_card(card))
         (building / "ATTRIBUTION.md").write_text(attribution)

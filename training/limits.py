@@ -16,6 +16,7 @@ _COUNTS = (
 )
 _COMPONENTS = (
     *("tasks", "augmentation", "augmentation_heldout", "objective", "optimizer", "average", "sizes", "measured"),
+    "distillation",
 )
 
 

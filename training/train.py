@@ -64,10 +64,11 @@ def train(config: DictConfig) -> Path:
     earlier = start_from(network, Path(config.initial)) if config.initial else None
     average: ExponentialAverage = instantiate(config.average)
     trainer = make_trainer(config, folder, average)
+    made = partial(resident, config, dataset, styles, side_px=network.config.native_px)
     module = DiffusionTraining(
         network,
-        maker=partial(resident, config, dataset, train_rows, styles, augmented=True),
-        heldout=partial(resident, config, dataset, heldout_rows, styles, augmented=False) if heldout_rows else None,
+        maker=partial(made, train_rows, augmented=True),
+        heldout=partial(made, heldout_rows, augmented=False) if heldout_rows else None,
         objective=instantiate(config.objective),
         optimizer=instantiate(config.optimizer),
         max_steps=config.max_steps,
@@ -161,18 +162,18 @@ def heldout(dataset: Dataset) -> list[int]:
 def resident(
     config: DictConfig,
     dataset: Dataset,
-    rows: list[int],
     styles: tuple[str, ...],
+    rows: list[int],
     device: torch.device,
     *,
     augmented: bool,
+    side_px: int,
 ) -> ExampleMaker:
-    """Bring rows of a dataset to a device as examples in the making."""
+    """Bring rows of a dataset to a device as examples in the making, usually of ``side_px``."""
     encoder = TextEncoder(config.text_encoder, longest_tokens=config.dataset.caption_tokens).to(device)
     numbers = [1 + styles.index(dataset.records[row].style) for row in rows]
     corpus: Corpus = load_corpus(dataset, rows, numbers, encoder, resident=config.dataset.resident).to(device)
     augmentation = instantiate(config.augmentation if augmented else config.augmentation_heldout)
-    side_px = config.backbone.get("native_px", 64)
     if augmented and dataset.card.picture_px >= 4 * side_px:
         corpus.bank.halved()
     return ExampleMaker(corpus, instantiate(config.tasks), augmentation, side_px)

@@ -66,6 +66,8 @@ class CuedPipeline:
     picture_px = 64
     styles = ("noto", "twemoji")
     tasks = tuple(TASKS)
+    own_steps = None
+    own_guidance = None
 
     def __init__(self) -> None:
         self.cue = threading.Semaphore(0)
@@ -84,14 +86,14 @@ class CuedPipeline:
         return self._stream(request)
 
     def _stream(self, request: PictureRequest) -> Iterator[CuedProgress]:
-        prompt = request.prompts[0]
+        prompt, num_steps = request.prompts[0], request.num_inference_steps or 0
         try:
-            for step in range(1, request.num_inference_steps + 1):
+            for step in range(1, num_steps + 1):
                 self.cue.acquire()
                 self.steps.append((prompt, step))
                 if "explode" in prompt:
                     raise RuntimeError("the secret inside")
-                yield CuedProgress(step, request.num_inference_steps, len(request.prompts))
+                yield CuedProgress(step, num_steps, len(request.prompts))
         finally:
             self.ended.append(prompt)
 

@@ -34,12 +34,13 @@ class Counting:
         self.steps: list[tuple[str, int]] = []
 
     def stream(self, request: PictureRequest) -> Iterator[Any]:
-        for step in range(1, request.num_inference_steps + 1):
+        num_steps = request.num_inference_steps or 0
+        for step in range(1, num_steps + 1):
             self.steps.append((request.prompts[0], step))
             yield SimpleNamespace(
                 step=step,
-                num_steps=request.num_inference_steps,
-                final=step == request.num_inference_steps,
+                num_steps=num_steps,
+                final=step == num_steps,
                 pictures=list,
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ from registry.mlflow import ModelStore
 from serving import local
 from serving.local import DrawSettings, choose_models, draw
 from serving.server import pipeline_loader
+from synthesis.pipeline import MultiTaskPipeline
+from synthesis.sampler import few_step_scheduler
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Folders, Running
@@ -62,6 +65,34 @@ def test_the_command_draws_and_leaves_only_its_picture(folders: Folders, tmp_pat
     assert "brand-openmoji" in done.stdout and "seed 3" in done.stdout and "CC-BY-SA-4.0" in done.stdout
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["apple.png"]
     assert json.loads(opened(tmp_path / "made/apple.png").info["atelier"])["seed"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("fields", "drawn_in"),
+    [({}, (4, 1.0)), ({"quality": "high"}, (4, 1.0)), ({"num_inference_steps": 2, "guidance_scale": 2.0}, (2, 2.0))],
+)
+def test_a_distilled_model_draws_in_its_own_steps_unless_told_else(
+    folders: Folders,
+    tmp_path: Path,
+    nothing_registered: ModelStore,
+    fields: dict[str, Any],
+    drawn_in: tuple[int, float],
+) -> None:
+    student = shutil.copytree(folders.base, tmp_path / "student")
+    ordinary = MultiTaskPipeline.load(folders.base)
+    own: dict[str, Any] = {"num_inference_steps": 4, "guidance_scale": 1.0}
+    MultiTaskPipeline(ordinary.transformer, few_step_scheduler(4), **own).save_pretrained(student)
+    told = {"num_inference_steps": None, "model": str(student), "out": str(tmp_path / "a.png")} | fields
+    record = drawn(nothing_registered, **told)
+    assert (record.num_inference_steps, record.guidance_scale) == drawn_in
+
+
+def test_an_ordinary_model_draws_in_the_steps_of_its_quality_with_guidance(
+    folders: Folders, tmp_path: Path, nothing_registered: ModelStore
+) -> None:
+    told = {"num_inference_steps": None, "model": str(folders.base), "out": str(tmp_path / "a.png")}
+    record = drawn(nothing_registered, quality="low", **told)
+    assert (record.num_inference_steps, record.guidance_scale) == (8, 3.0)
 
 
 def test_it_draws_what_the_server_draws(
