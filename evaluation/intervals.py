@@ -73,6 +73,8 @@ def combine(function: Callable[..., Tensor], *estimates: Estimate) -> Estimate:
     """Return ``function`` of several estimates, whose interval knows which sets of pictures they share.
 
     Where a set is shared its left-out groups move all arguments together, so that what they have in common cancels.
+    ``least`` and ``within`` belong to the arguments and are not carried over: of an argument whose jackknife finds
+    nothing, at a bound, the combination finds nothing either.
     """
 
     def argument(estimate: Estimate, name: str, groups: int) -> Tensor:
