@@ -50,9 +50,14 @@ def paired_by_jackknife(before: Estimate, after: Estimate) -> Difference | None:
     if sizes[0] != sizes[1] or not sizes[0] or _rests_on_bound(before) or _rests_on_bound(after):
         return None
     difference = combine(lambda one, other: other - one, before, after)
-    interval, deviation = difference.interval(), math.sqrt(difference.variance())
-    p = _two_sided(difference.value, deviation, min(sizes[0].values()) - 1)
+    interval, p = difference.interval(), p_of_zero(difference)
     return Difference(value=interval.value, low=interval.low, high=interval.high, p=p, test="paired jackknife")
+
+
+def p_of_zero(difference: Estimate) -> float:
+    """Return the p value of no difference, by Student's t with G-1 degrees of freedom."""
+    groups = min(len(values) for values in difference.left_out.values())
+    return _two_sided(difference.value, math.sqrt(difference.variance()), groups - 1)
 
 
 def paired_by_signs(before_N: Tensor, after_N: Tensor, seed: int = 0) -> Difference:

@@ -116,7 +116,8 @@ def test_made_and_control_of_one_law_are_seldom_called_copies(count: int, least:
     """Two independent likenesses, three tests: 2.5 % in all are promised, whether the control or ``least`` decides."""
     generator, bad = torch.Generator().manual_seed(3), 0
     for _ in range(400):
-        feature, pixel = (_test(*torch.rand(2, count, generator=generator).double(), least) for _ in range(2))
+        values = torch.rand(4, count, generator=generator).double()
+        feature, pixel = _test(values[0], values[1], least), _test(values[2], values[3], least)
         bad += _finding(feature, pixel).tone == "bad"
     assert bad <= 18, bad  # P(more than 18 of 400) is 0.01 at 0.025
 
