@@ -14,7 +14,8 @@ from evaluation.elements.logo import clear_space, logo_step, png_of
 from evaluation.elements.logo_search import Placed, find_logo
 from evaluation.figures import Better, Figure
 from evaluation.intervals import Interval, tail_threshold
-from evaluation.measurement import Column, Grid, Histogram, Row, Table, Tile
+from evaluation.measurement import Column, Grid, Histogram, PerPicture, Row, Table, Tile
+from evaluation.panels.kit import per_picture_of
 from evaluation.scene import Scene
 
 CONTROL_SHARE = 0.01
@@ -95,6 +96,17 @@ def logo_figures(scene: Scene, sightings: Sightings, rule: LogoRule) -> list[Fig
             right = share_of(sum(each.right(rule) for each in column), len(column))
             figures.append(_figure(scene, f"logo_right_{suffix}", right, "logo-right", rule, "higher"))
     return figures
+
+
+def logo_values(scene: Scene, sightings: Sightings, rule: LogoRule, figures: Sequence[Figure]) -> list[PerPicture]:
+    """Return 0 or 1 for each made picture: whether the logo is there, and right where it is wanted."""
+    made = sightings.columns[scene.suffix]
+    named = {figure.name: figure for figure in figures}
+    values = {
+        f"logo_found_{scene.suffix}": [float(each.found) for each in made],
+        f"logo_right_{scene.suffix}": [float(each.right(rule)) for each in made],
+    }
+    return [per_picture_of(named[name], each) for name, each in values.items() if name in named]
 
 
 def logo_table(sightings: Sightings, columns: Mapping[str, Column], rule: LogoRule) -> Table:
