@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from evaluation.elements.estimates import hashed, share_of
+from evaluation.elements.estimates import hashed
 from evaluation.elements.logo import clear_space, logo_step, png_of
 from evaluation.elements.logo_search import Placed, find_logo
 from evaluation.figures import Better, Figure
-from evaluation.intervals import Interval, tail_threshold
+from evaluation.intervals import Interval, share_interval, tail_threshold
 from evaluation.measurement import Column, Grid, Histogram, PerPicture, Row, Table, Tile
 from evaluation.panels.kit import per_picture_of
 from evaluation.scene import Scene
@@ -90,10 +90,10 @@ def logo_figures(scene: Scene, sightings: Sightings, rule: LogoRule) -> list[Fig
     better: Better = "higher" if rule.wanted else "lower"
     figures = []
     for suffix, column in sightings.columns.items():
-        found = share_of(sum(each.found for each in column), len(column))
+        found = share_interval(sum(each.found for each in column), len(column))
         figures.append(_figure(scene, f"logo_found_{suffix}", found, "logo-found", rule, better))
         if rule.wanted:
-            right = share_of(sum(each.right(rule) for each in column), len(column))
+            right = share_interval(sum(each.right(rule) for each in column), len(column))
             figures.append(_figure(scene, f"logo_right_{suffix}", right, "logo-right", rule, "higher"))
     return figures
 

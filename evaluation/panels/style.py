@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from scipy import stats
 from torch import Tensor
 
 from data.dataset import Dataset, open_dataset
@@ -19,7 +18,7 @@ from evaluation.drawings import colour_rows, in_drawn_order, real_pictures
 from evaluation.errors import EvaluationError
 from evaluation.extractors.protocol import extractor_identity
 from evaluation.figures import Better, Figure, Unit
-from evaluation.intervals import LEVEL, Estimate, Interval
+from evaluation.intervals import Estimate, Interval, share_interval
 from evaluation.measurement import Finding, Grid, Histogram, PerPicture, Row, Section, Table, Tile, Tone
 from evaluation.scene import Scene, label_of
 from evaluation.selection import most_alike
@@ -141,7 +140,12 @@ class StylePanel:
         figures = [
             _figure(scene, looks, f"style_fidelity_{scene.suffix}", scale.fidelity(looks.scores), "higher"),
             _figure(
-                scene, looks, f"style_on_brand_{scene.suffix}", _share(within, len(looks.scores)), "higher", "share"
+                scene,
+                looks,
+                f"style_on_brand_{scene.suffix}",
+                share_interval(within, len(looks.scores)),
+                "higher",
+                "share",
             ),
         ]
         if scene.plain is not None:
@@ -273,11 +277,6 @@ def _figure(scene: Scene, looks: Looks, name: str, interval: Interval, better: B
 def _within_one(interval: Interval) -> Interval:
     """Return an interval cut to 0..1, where an area must lie."""
     return Interval(interval.value, max(0.0, interval.low), min(1.0, interval.high))
-
-
-def _share(passed: int, count: int) -> Interval:
-    wilson = stats.binomtest(passed, count).proportion_ci(LEVEL, method="wilson")
-    return Interval(passed / count, float(wilson.low), float(wilson.high))
 
 
 def _prompt_numbers(scene: Scene) -> Tensor:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.elements.estimates import hashed, mean_of, share_of, within
+from evaluation.elements.estimates import hashed, mean_of, within
 from evaluation.elements.text import Reader, Reading, character_error_rate, normal, wanted_text
 from evaluation.figures import Better, Figure, Unit
-from evaluation.intervals import Interval
+from evaluation.intervals import Interval, share_interval
 from evaluation.measurement import Column, Finding, Grid, PerPicture, Row, Table, Tile
 from evaluation.panels.kit import per_picture_of
 from evaluation.scene import Scene
@@ -61,13 +61,13 @@ def text_figures(scene: Scene, words: Words, reader: Reader) -> list[Figure]:
 
     for suffix, readings in words.readings.items():
         if without := scene.count - len(asked):
-            unasked = share_of(len(words.unasked(suffix)), without)
+            unasked = share_interval(len(words.unasked(suffix)), without)
             figures.append(figure("text_unasked", suffix, unasked, "lower", "share"))
         if not asked:
             continue
         pairs = [(readings[row].text, str(words.wanted[row])) for row in asked]
         exact = sum(normal(read) == normal(wanted) for read, wanted in pairs)
-        figures.append(figure("text_exact", suffix, share_of(exact, len(asked)), "higher", "share"))
+        figures.append(figure("text_exact", suffix, share_interval(exact, len(asked)), "higher", "share"))
         if len(asked) > 1:
             errors = np.array([character_error_rate(read, wanted) for read, wanted in pairs])
             interval = within(mean_of(errors).interval(), 0, np.inf)
