@@ -40,16 +40,24 @@ class Difference:
 def paired_by_jackknife(before: Estimate, after: Estimate) -> Difference | None:
     """Return the difference of two figures whose jackknives left out the same prompts; None where they did not.
 
+    None too where a side's jackknife finds no spread in a set, as for a share of 0 or 1: it rests on its bound, where
+    leaving pictures out moves nothing, and only its interval knows how far it may lie from there.
+
     What the two sides share (judging drawings, prompts, seeds) moves both together and cancels: the variance is that
     of the difference.  Student's t with G-1 degrees of freedom.
     """
     sizes = [{name: len(values) for name, values in each.left_out.items()} for each in (before, after)]
-    if sizes[0] != sizes[1] or not sizes[0]:
+    if sizes[0] != sizes[1] or not sizes[0] or _rests_on_bound(before) or _rests_on_bound(after):
         return None
     difference = combine(lambda one, other: other - one, before, after)
-    interval, deviation = difference.interval(), math.sqrt(difference.variance())
-    p = _two_sided(difference.value, deviation, min(sizes[0].values()) - 1)
+    interval, p = difference.interval(), p_of_zero(difference)
     return Difference(value=interval.value, low=interval.low, high=interval.high, p=p, test="paired jackknife")
+
+
+def p_of_zero(difference: Estimate) -> float:
+    """Return the p value of no difference, by Student's t with G-1 degrees of freedom."""
+    groups = min(len(values) for values in difference.left_out.values())
+    return _two_sided(difference.value, math.sqrt(difference.variance()), groups - 1)
 
 
 def paired_by_signs(before_N: Tensor, after_N: Tensor, seed: int = 0) -> Difference:
@@ -78,8 +86,9 @@ def paired_by_signs(before_N: Tensor, after_N: Tensor, seed: int = 0) -> Differe
 def by_intervals(before: Figure, after: Figure) -> Difference:
     """Return the difference of two figures of which only the intervals are known, as if nothing were shared.
 
-    Figures of equal prompts vary together, so this is too careful rather than too bold.  Each side's reach is the one
-    that looks at the other (Zou and Donner 2008), so that lopsided intervals are respected.
+    Too careful rather than too bold where the two sides are positively correlated, as figures of equal prompts mostly
+    are; too bold where they are negatively so.  Each side's reach is the one that looks at the other (Zou and Donner
+    2008), so that lopsided intervals are respected.
     """
     value = after.value - before.value
     low = value - math.hypot(after.value - after.low, before.high - before.value)
@@ -107,9 +116,14 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def _rests_on_bound(estimate: Estimate) -> bool:
+    return any(same_value(float(values.min()), float(values.max())) for values in estimate.left_out.values())
+
+
 def _two_sided(value: float, deviation: float, freedom: int | None) -> float:
+    """Return p; where no spread is known nothing is proven, whatever the value."""
     if deviation == 0:
-        return 1.0 if value == 0 else 0.0
+        return 1.0
     law = stats.norm if freedom is None else stats.t(max(freedom, 1))
     return float(2 * law.sf(abs(value) / deviation))
 

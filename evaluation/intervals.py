@@ -73,6 +73,8 @@ def combine(function: Callable[..., Tensor], *estimates: Estimate) -> Estimate:
     """Return ``function`` of several estimates, whose interval knows which sets of pictures they share.
 
     Where a set is shared its left-out groups move all arguments together, so that what they have in common cancels.
+    ``least`` and ``within`` belong to the arguments and are not carried over: of an argument whose jackknife finds
+    nothing, at a bound, the combination finds nothing either.
     """
 
     def argument(estimate: Estimate, name: str, groups: int) -> Tensor:
@@ -103,13 +105,13 @@ def to_first_order(value: float, influence_N: Tensor) -> Tensor:
     return value - sums_G / (len(influence_N) - torch.bincount(group_N))
 
 
-def share_interval(counted: int, of: int) -> Interval:
+def share_interval(counted: int, of: int, level: float = LEVEL) -> Interval:
     """Return a share of independent pictures with Wilson's interval (1927), which keeps its width at 0 and at 1."""
-    wilson = stats.binomtest(counted, of).proportion_ci(LEVEL, method="wilson")
+    wilson = stats.binomtest(counted, of).proportion_ci(level, method="wilson")
     return Interval(counted / of, float(wilson.low), float(wilson.high))
 
 
-def share_above(made: Tensor, control: Tensor, share: float) -> Interval:
+def share_above(made: Tensor, control: Tensor, share: float, level: float = LEVEL) -> Interval:
     """Return the excess of ``made`` above the top ``share`` of ``control``, 0 when both follow one law.
 
     made [N], control [M].  The threshold is the control's (1-share) quantile at position (1-share)(M+1), above which
@@ -120,13 +122,11 @@ def share_above(made: Tensor, control: Tensor, share: float) -> Interval:
     rank = _tail_rank(len(control), share)
     threshold = tail_threshold(control, share)
     expected = (len(control) + 1 - rank) / (len(control) + 1)
-    above = int((made > threshold).sum())
-    observed = above / len(made)
-    wilson = stats.binomtest(above, len(made)).proportion_ci(LEVEL, method="wilson")
-    tail = stats.beta.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], len(control) + 1 - rank, rank)
-    below = math.hypot(observed - wilson.low, float(tail[1]) - expected)
-    beyond = math.hypot(wilson.high - observed, expected - float(tail[0]))
-    excess = observed - expected
+    observed = share_interval(int((made > threshold).sum()), len(made), level)
+    tail = stats.beta.ppf([(1 - level) / 2, (1 + level) / 2], len(control) + 1 - rank, rank)
+    below = math.hypot(observed.value - observed.low, float(tail[1]) - expected)
+    beyond = math.hypot(observed.high - observed.value, expected - float(tail[0]))
+    excess = observed.value - expected
     return Interval(excess, excess - below, excess + beyond)
 
 

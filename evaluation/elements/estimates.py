@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
-from evaluation.intervals import LEVEL, Estimate, Interval, group_of_rows
+from evaluation.intervals import Estimate, Interval, group_of_rows
 
 ROWS = "pictures"
 
@@ -32,12 +31,6 @@ def of_left_out(statistic: Callable[[Sequence[int]], float], count: int) -> Esti
 def mean_of(values_N: NDArray[np.float64]) -> Estimate:
     """Return the mean, whose jackknife interval is Student's."""
     return of_left_out(lambda rows: float(values_N[rows].mean()), len(values_N))
-
-
-def share_of(hits: int, count: int) -> Interval:
-    """Return a share with Wilson's interval, which keeps its width at none and at all."""
-    bounds = stats.binomtest(hits, count).proportion_ci(LEVEL, method="wilson")
-    return Interval(hits / count, float(bounds.low), float(bounds.high))
 
 
 def within(interval: Interval, lowest: float, highest: float) -> Interval:

@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from evaluation.intervals import LEVEL, Interval
+from evaluation.intervals import LEVEL, Interval, share_interval
 
 CUTS = (1, 5, 10)
 
@@ -44,7 +44,7 @@ def retrieval(scores_NN: Tensor) -> Retrieval:
     Recall has Wilson's interval; the median's bounds are the order statistics that hold it with 95 % probability.
     """
     ranks_N = ranks(scores_NN).sort().values
-    recall = {cut: _share(int((ranks_N <= cut).sum()), len(ranks_N)) for cut in CUTS}
+    recall = {cut: share_interval(int((ranks_N <= cut).sum()), len(ranks_N)) for cut in CUTS}
     return Retrieval(count=len(ranks_N), recall=recall, median_rank=_median(ranks_N.tolist()))
 
 
@@ -52,11 +52,6 @@ def chance(count: int) -> Retrieval:
     """Return what scores without meaning give: recall@k = k / N, median rank (N + 1) / 2."""
     recall = {cut: Interval(*(3 * (min(1.0, cut / count),))) for cut in CUTS}
     return Retrieval(count=count, recall=recall, median_rank=Interval(*(3 * ((count + 1) / 2,))))
-
-
-def _share(found: int, count: int) -> Interval:
-    bounds = stats.binomtest(found, count).proportion_ci(LEVEL, method="wilson")
-    return Interval(found / count, float(bounds.low), float(bounds.high))
 
 
 def _median(ranks_N: Sequence[int]) -> Interval:

@@ -5,12 +5,13 @@ Shapes: similarities to the nearest learnt drawing [N] of made pictures, [C] of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from scipy import stats
 from torch import Tensor
 
-from evaluation.intervals import LEVEL, Interval, share_above, tail_threshold
+from evaluation.intervals import LEVEL, Interval, share_above, share_interval, tail_threshold
 
 LEAST_IN_TAIL = 5  # drawings: a threshold set by a single odd pair of look-alikes would hide every copy
 
@@ -48,9 +49,23 @@ class CopyTest:
         """Which control drawings would be called copies, bool [C]."""
         return self.control > self.threshold
 
-    def excess(self) -> Interval:
+    def excess(self, level: float = LEVEL) -> Interval:
         """Return the share of made pictures above the control's own threshold, less what the control has there."""
-        return share_above(self.made, self.control, self.tail)
+        return share_above(self.made, self.control, self.tail, level)
+
+    def beyond_control(self, level: float = LEVEL) -> Interval:
+        """Return the share of copies less the control's, at a level: neither side's law is taken as known.
+
+        Where the control decides the threshold this is the excess.  Where ``least`` does, nothing was chosen by the
+        control, and the two shares are independent: Newcombe's interval of their difference (1998, method 10).
+        """
+        if tail_threshold(self.control, self.tail) >= self.least:
+            return self.excess(level)
+        made, control = (share_interval(int(each.sum()), len(each), level) for each in (self.copies, self.false_alarms))
+        value = made.value - control.value
+        below = math.hypot(made.value - made.low, control.high - control.value)
+        above = math.hypot(made.high - made.value, control.value - control.low)
+        return Interval(value, value - below, value + above)
 
 
 def tail_share(control_count: int, share: float) -> float:
@@ -62,10 +77,8 @@ def tail_share(control_count: int, share: float) -> float:
 
 
 def share_of(flags_N: Tensor) -> Interval:
-    """Return the share of flags that are set, with Wilson's interval (Wilson 1927)."""
-    found = int(flags_N.sum())
-    wilson = stats.binomtest(found, len(flags_N)).proportion_ci(LEVEL, method="wilson")
-    return Interval(found / len(flags_N), float(wilson.low), float(wilson.high))
+    """Return the share of flags that are set, with Wilson's interval."""
+    return share_interval(int(flags_N.sum()), len(flags_N))
 
 
 def mean_of(values_N: Tensor) -> Interval:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from evaluation.elements.colour import Colours
 from evaluation.elements.critical import CriticalColour, element_step, meant_mask
-from evaluation.elements.estimates import hashed, share_of
+from evaluation.elements.estimates import hashed
 from evaluation.elements.palette import Palette, ground_of, pixels_of
 from evaluation.figures import Figure
-from evaluation.intervals import Interval
+from evaluation.intervals import Interval, share_interval
 from evaluation.measurement import Column, Table
 from evaluation.scene import Scene
 
@@ -42,7 +42,7 @@ def critical_colours(
         right = [sum(step <= one.tolerance for step in each) for one, each in zip(criticals, found, strict=True)]
         rows += [_row(*each, column.title) for each in zip(criticals, found, right, strict=True)]
         if total := sum(map(len, found)):
-            interval = share_of(sum(right), total)
+            interval = share_interval(sum(right), total)
             figures.append(_figure(f"critical_colours_{suffix}", interval, scene.count, identity))
     table = Table(
         title="Critical colours",

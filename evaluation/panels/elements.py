@@ -11,8 +11,16 @@ from evaluation.elements.rules import BrandRules
 from evaluation.elements.text import Reader
 from evaluation.measurement import Column, Section
 from evaluation.panels.kit import columns_of, rules_of
-from evaluation.panels.logo import LogoRule, logo_figures, logo_grid, logo_histogram, logo_table, sightings_of
-from evaluation.panels.text import read_words, text_figures, text_findings, text_grid, text_table
+from evaluation.panels.logo import (
+    LogoRule,
+    logo_figures,
+    logo_grid,
+    logo_histogram,
+    logo_table,
+    logo_values,
+    sightings_of,
+)
+from evaluation.panels.text import read_words, text_figures, text_findings, text_grid, text_table, text_values
 from evaluation.scene import Scene
 
 TITLE = "Words and logo"
@@ -58,6 +66,7 @@ class ElementsPanel:
             histograms=tuple(histogram for part in parts for histogram in part.histograms),
             tables=tuple(table for part in parts for table in part.tables),
             grids=tuple(grid for part in parts for grid in part.grids),
+            per_picture=tuple(each for part in parts for each in part.per_picture),
         )
 
     def _words(self, scene: Scene, rules: BrandRules, columns: dict[str, Column]) -> Section:
@@ -72,6 +81,7 @@ class ElementsPanel:
             findings=tuple(text_findings(scene, figures)),
             tables=(text_table(words, columns),),
             grids=(grid,) if grid else (),
+            per_picture=tuple(text_values(scene, words, figures)),
         )
 
     def _logo(self, scene: Scene, rules: BrandRules, columns: dict[str, Column]) -> Section:
@@ -83,13 +93,15 @@ class ElementsPanel:
             wanted=self.logo_wanted,
         )
         sightings = sightings_of(scene, columns, rule)
+        figures = logo_figures(scene, sightings, rule)
         grid = logo_grid(scene, sightings, columns, rule)
         return Section(
             name="logo",
             title=TITLE,
             note=NOTE,
-            figures=tuple(logo_figures(scene, sightings, rule)),
+            figures=tuple(figures),
             histograms=(logo_histogram(scene, sightings),),
             tables=(logo_table(sightings, columns, rule),),
             grids=(grid,) if grid else (),
+            per_picture=tuple(logo_values(scene, sightings, rule, figures)),
         )

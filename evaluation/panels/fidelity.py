@@ -14,9 +14,9 @@ from torch import Tensor
 from evaluation.errors import TooFewPicturesError
 from evaluation.fidelity.aligner import Aligner
 from evaluation.fidelity.protocol import Scorer
-from evaluation.figures import Better, Figure, Unit
+from evaluation.figures import Figure, Unit
 from evaluation.intervals import Estimate, combine, group_of_rows
-from evaluation.measurement import Chart, Column, Finding, Grid, Histogram, Row, Section, Tile
+from evaluation.measurement import Chart, Column, Finding, Grid, Histogram, PerPicture, Row, Section, Tile
 from evaluation.metrics.checked import LEAST_PICTURES
 from evaluation.scene import Scene
 from evaluation.wording import interval_text, value_text
@@ -73,7 +73,8 @@ class FidelityPanel:
         captions_NE = self.scorer.of_captions(prompts)
         made, real = self._scores(scene, scene.made, captions_NE), self._scores(scene, scene.real, captions_NE)
         plain = self._scores(scene, scene.plain, captions_NE) if scene.plain else None
-        figures = self._figures(scene, made, real, plain, others_NN)
+        estimates = _estimates(made, real, plain, others_NN)
+        figures = self._figures(scene, estimates)
         return Section(
             name="fidelity",
             title=TITLE,
@@ -83,6 +84,8 @@ class FidelityPanel:
             charts=(self._chart(scene, figures),),
             histograms=(_histogram(made, real, others_NN),),
             grids=(_worst(scene, prompts, made, real, plain),),
+            per_picture=(_per_picture(figures["made"], made),),
+            estimates={self._name(scene, part): estimate for part, estimate in estimates.items()},
         )
 
     def _missing(self, why: str) -> Section:
@@ -97,39 +100,44 @@ class FidelityPanel:
         points_NE = self.scorer.of_features(features)
         return Scores(self.scorer.score(points_NE.double() @ captions_NE.double().T))
 
-    def _figures(
-        self, scene: Scene, made: Scores, real: Scores, plain: Scores | None, others_NN: Tensor
-    ) -> dict[str, Figure]:
-        own, upper, lower = _mean(made.own), _mean(real.own), _mean_of_pairs(made.all, others_NN)
-        share = combine(_share_of_way, own, upper, lower)
+    def _figures(self, scene: Scene, estimates: dict[str, Estimate]) -> dict[str, Figure]:
+        return {part: self._figure(scene, part, estimate) for part, estimate in estimates.items()}
 
-        def figure(part: str, estimate: Estimate, metric: str, unit: Unit = "number") -> Figure:
-            higher: Better = "higher"
-            return Figure.of(
-                f"{self.scorer.name}_{part}",
-                estimate.interval(),
-                count=scene.count,
-                identity=scene.identity(f"{self.scorer.name}-{metric}", self.scorer.identity),
-                better=higher,
-                unit=unit,
-            )
+    def _figure(self, scene: Scene, part: str, estimate: Estimate) -> Figure:
+        metric = part if part in ("share", "gain") else "mean"
+        unit: Unit = "share" if part == "share" else "number"
+        return Figure.of(
+            self._name(scene, part),
+            estimate.interval(),
+            count=scene.count,
+            identity=scene.identity(f"{self.scorer.name}-{metric}", self.scorer.identity),
+            better="higher",
+            unit=unit,
+        )
 
-        figures = {
-            "made": figure(scene.suffix, own, "mean"),
-            "real": figure("real", upper, "mean"),
-            "shuffled": figure("shuffled", lower, "mean"),
-            "share": figure("share", share, "share", "share"),
-        }
-        if plain is not None:
-            figures["unadapted"] = figure("unadapted", _mean(plain.own), "mean")
-            figures["gain"] = figure("gain", _mean(made.own - plain.own), "gain")
-        return figures
+    def _name(self, scene: Scene, part: str) -> str:
+        return f"{self.scorer.name}_{scene.suffix if part == 'made' else part}"
 
     def _chart(self, scene: Scene, figures: dict[str, Figure]) -> Chart:
         titles = {"made": scene.made.title, "unadapted": scene.plain.title if scene.plain else ""}
         titles |= {"real": scene.real.title, "shuffled": "With each other's captions"}
         bars = tuple((title, figures[part]) for part, title in titles.items() if part in figures)
         return Chart(title="Picture and caption", note="Higher is closer.", bars=bars)
+
+
+def _estimates(made: Scores, real: Scores, plain: Scores | None, others_NN: Tensor) -> dict[str, Estimate]:
+    own, upper, lower = _mean(made.own), _mean(real.own), _mean_of_pairs(made.all, others_NN)
+    estimates = {"made": own, "real": upper, "shuffled": lower, "share": combine(_share_of_way, own, upper, lower)}
+    if plain is not None:
+        estimates |= {"unadapted": _mean(plain.own), "gain": _mean(made.own - plain.own)}
+    return estimates
+
+
+def _per_picture(figure: Figure, made: Scores) -> PerPicture:
+    title = "Score with its own caption"
+    return PerPicture(
+        name=figure.name, title=title, values=made.own, identity=figure.identity, better=figure.better, unit=figure.unit
+    )
 
 
 def _other_captions(prompts: Sequence[str]) -> Tensor:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import torch
 
 from evaluation.elements.rules import BrandRules, read_values
 from evaluation.errors import EvaluationError
-from evaluation.measurement import Column
+from evaluation.figures import Figure
+from evaluation.measurement import Column, PerPicture
 from evaluation.scene import Scene
+from evaluation.wording import figure_label
 
 
 def rules_of(scene: Scene, kit: str | None) -> BrandRules:
@@ -33,6 +38,18 @@ def columns_of(scene: Scene) -> dict[str, Column]:
     """Return the columns that are held against a kit: the made pictures, the unadapted ones, the real drawings."""
     plain = {} if scene.plain is None else {"unadapted": scene.plain}
     return {scene.suffix: scene.made} | plain | {"real": scene.real}
+
+
+def per_picture_of(figure: Figure, values: Sequence[float]) -> PerPicture:
+    """Return the numbers of single pictures, in the scene's order, whose mean a figure is; NaN where it counts none."""
+    return PerPicture(
+        name=figure.name,
+        title=figure_label(figure.name),
+        values=torch.tensor(values, dtype=torch.float64),
+        identity=figure.identity,
+        better=figure.better,
+        unit=figure.unit,
+    )
 
 
 def _checked(where: str, values: dict[str, object], folder: Path) -> BrandRules:

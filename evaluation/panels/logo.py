@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from evaluation.elements.estimates import hashed, share_of
+from evaluation.elements.estimates import hashed
 from evaluation.elements.logo import clear_space, logo_step, png_of
 from evaluation.elements.logo_search import Placed, find_logo
 from evaluation.figures import Better, Figure
-from evaluation.intervals import Interval, tail_threshold
-from evaluation.measurement import Column, Grid, Histogram, Row, Table, Tile
+from evaluation.intervals import Interval, share_interval, tail_threshold
+from evaluation.measurement import Column, Grid, Histogram, PerPicture, Row, Table, Tile
+from evaluation.panels.kit import per_picture_of
 from evaluation.scene import Scene
 
 CONTROL_SHARE = 0.01
@@ -89,12 +90,23 @@ def logo_figures(scene: Scene, sightings: Sightings, rule: LogoRule) -> list[Fig
     better: Better = "higher" if rule.wanted else "lower"
     figures = []
     for suffix, column in sightings.columns.items():
-        found = share_of(sum(each.found for each in column), len(column))
+        found = share_interval(sum(each.found for each in column), len(column))
         figures.append(_figure(scene, f"logo_found_{suffix}", found, "logo-found", rule, better))
         if rule.wanted:
-            right = share_of(sum(each.right(rule) for each in column), len(column))
+            right = share_interval(sum(each.right(rule) for each in column), len(column))
             figures.append(_figure(scene, f"logo_right_{suffix}", right, "logo-right", rule, "higher"))
     return figures
+
+
+def logo_values(scene: Scene, sightings: Sightings, rule: LogoRule, figures: Sequence[Figure]) -> list[PerPicture]:
+    """Return 0 or 1 for each made picture: whether the logo is there, and right where it is wanted."""
+    made = sightings.columns[scene.suffix]
+    named = {figure.name: figure for figure in figures}
+    values = {
+        f"logo_found_{scene.suffix}": [float(each.found) for each in made],
+        f"logo_right_{scene.suffix}": [float(each.right(rule)) for each in made],
+    }
+    return [per_picture_of(named[name], each) for name, each in values.items() if name in named]
 
 
 def logo_table(sightings: Sightings, columns: Mapping[str, Column], rule: LogoRule) -> Table:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,7 +31,7 @@ from evaluation.elements.rules import BrandRules
 from evaluation.extractors.pictures import WHITE
 from evaluation.figures import Better, Figure, Unit
 from evaluation.intervals import Estimate, Interval, combine
-from evaluation.measurement import Chart, Column, Finding, Grid, Row, Section, Table, Tile
+from evaluation.measurement import Chart, Column, Finding, Grid, PerPicture, Row, Section, Table, Tile
 from evaluation.panels.critical import critical_colours
 from evaluation.panels.kit import columns_of, rules_of
 from evaluation.scene import Scene
@@ -103,7 +104,8 @@ class PalettePanel:
         seen = {suffix: self._seen(column.pictures, brand, ground) for suffix, column in columns.items()}
         label = f"palette-k{self.clusters}@{_digest(brand)}"
         figures = {suffix: _figures(scene, suffix, each, label) for suffix, each in seen.items()}
-        gains = _gains(scene, seen, label)
+        gained = _gained(scene, seen)
+        gains = _gains(scene, gained, label)
         critical = critical_colours(scene, rules.critical_colours, brand, columns, ground)
         return Section(
             name="palette",
@@ -114,6 +116,9 @@ class PalettePanel:
             charts=_charts(columns, figures),
             tables=(_palette_table(columns, seen, brand), *critical[1]),
             grids=(_worst(scene, columns, seen),),
+            per_picture=_per_picture(figures[scene.suffix], seen[scene.suffix]),
+            estimates={f"{name}_{suffix}": each for suffix, one in seen.items() for name, each in one.estimates.items()}
+            | {f"{name}_gain": each for name, each in gained.items()},
         )
 
     def _brand_palette(self, scene: Scene, rules: BrandRules, ground: Colours | None) -> tuple[Palette, str]:
@@ -177,17 +182,38 @@ def _figure(scene: Scene, name: str, interval: Interval, metric: str, label: str
     return Figure.of(name, interval, count=scene.count, identity=identity, better=better, unit=unit)
 
 
-def _gains(scene: Scene, seen: Mapping[str, Seen], label: str) -> list[Figure]:
+def _gained(scene: Scene, seen: Mapping[str, Seen]) -> dict[str, Estimate]:
     """Return by how much the adapter is nearer to the brand than the backbone, paired by caption and seed."""
     if "unadapted" not in seen:
-        return []
-    gains = []
+        return {}
+    gained = {}
     for name, better in BETTER.items():
         made, plain = seen[scene.suffix].estimates[name], seen["unadapted"].estimates[name]
         pair = (plain, made) if better == "lower" else (made, plain)
-        interval = combine(lambda one, other: one - other, *pair).interval()
-        gains.append(_figure(scene, f"{name}_gain", interval, f"{name}_gain", label, "higher"))
-    return gains
+        gained[name] = combine(lambda one, other: one - other, *pair)
+    return gained
+
+
+def _gains(scene: Scene, gained: Mapping[str, Estimate], label: str) -> list[Figure]:
+    return [
+        _figure(scene, f"{name}_gain", estimate.interval(), f"{name}_gain", label, "higher")
+        for name, estimate in gained.items()
+    ]
+
+
+def _per_picture(figures: Mapping[str, Figure], seen: Seen) -> tuple[PerPicture, ...]:
+    values = {"palette_distance": seen.distances, "palette_coverage": seen.coverage}
+    return tuple(
+        PerPicture(
+            name=figures[name].name,
+            title=TITLES[name],
+            values=torch.from_numpy(each),
+            identity=figures[name].identity,
+            better=figures[name].better,
+            unit=figures[name].unit,
+        )
+        for name, each in values.items()
+    )
 
 
 def _finding(gain: Figure) -> Finding:

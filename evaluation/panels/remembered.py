@@ -37,7 +37,7 @@ class Remembered:
     figures: tuple[Figure, ...] = ()
     histograms: tuple[Histogram, ...] = ()
     grids: tuple[Grid, ...] = ()
-    sentence: str = ""  # set where captions are remembered more than chance allows
+    sentence: str = ""  # set where there is something to look at
 
 
 def remembered_prompts(
@@ -155,7 +155,11 @@ def _first_grid(
 
 
 def _asked(scene: Scene, gallery: Gallery, learnt: Sequence[Order], tests: tuple[CopyTest, CopyTest]) -> Remembered:
-    """Return the share of pictures drawn to learnt captions that are copies of a learnt drawing."""
+    """Return the share of pictures drawn to learnt captions that are as close to a learnt drawing as copies are.
+
+    It is told as a count and held against nothing: the control shows subjects that were not learnt, and what shows a
+    learnt subject is like its learnt drawing without any copying.
+    """
     assert scene.model is not None
     settings = scene.drawing or DrawingSettings()
     drawn = scene.studio.drawn(scene.model, learnt, settings, "Asked for what it learnt", "asked")
@@ -178,10 +182,11 @@ def _asked(scene: Scene, gallery: Gallery, learnt: Sequence[Order], tests: tuple
         )
         for row in most_alike(edges.nearest, SHOWN)
     ]
-    chance = by_feature.tail + by_edges.tail
+    found = int(copies.sum())
     sentence = (
-        f"Asked for {len(learnt)} captions that it learnt, it draws copies to {int(copies.sum())} of them."
-        if figure.low > chance
+        f"Asked for {len(learnt)} captions that it learnt, it draws {found} as close to a learnt drawing as copies are:"
+        " drawings of one subject are alike anyway, so look at them below."
+        if found
         else ""
     )
     note = "Drawn to captions that it learnt, each beside the learnt drawing nearest by edges."

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from scipy import stats
 from torch import Tensor
 
 from data.dataset import Dataset, open_dataset
@@ -19,8 +18,8 @@ from evaluation.drawings import colour_rows, in_drawn_order, real_pictures
 from evaluation.errors import EvaluationError
 from evaluation.extractors.protocol import extractor_identity
 from evaluation.figures import Better, Figure, Unit
-from evaluation.intervals import LEVEL, Estimate, Interval
-from evaluation.measurement import Finding, Grid, Histogram, PerPicture, Row, Section, Table, Tile
+from evaluation.intervals import Estimate, Interval, share_interval
+from evaluation.measurement import Finding, Grid, Histogram, PerPicture, Row, Section, Table, Tile, Tone
 from evaluation.scene import Scene, label_of
 from evaluation.selection import most_alike
 from evaluation.style.descriptor import DESCRIPTOR_FOLDER, StyleDescriptor
@@ -141,7 +140,12 @@ class StylePanel:
         figures = [
             _figure(scene, looks, f"style_fidelity_{scene.suffix}", scale.fidelity(looks.scores), "higher"),
             _figure(
-                scene, looks, f"style_on_brand_{scene.suffix}", _share(within, len(looks.scores)), "higher", "share"
+                scene,
+                looks,
+                f"style_on_brand_{scene.suffix}",
+                share_interval(within, len(looks.scores)),
+                "higher",
+                "share",
             ),
         ]
         if scene.plain is not None:
@@ -194,9 +198,9 @@ def _findings(figures: list[Figure], separation: Estimate, looks: Looks) -> tupl
     place = f"{number_text(fidelity.value)}, 95 % interval {range_text(fidelity.low, fidelity.high)}"
     if fidelity.high < 0:
         return (Finding(tone="bad", sentence=f"Its pictures look less like the brand than other sets do ({place})."),)
-    tone = "good" if fidelity.low >= 0.5 else "unsure"
+    tone: Tone = "good" if fidelity.low >= 0.5 else "unsure"
     sentence = f"On the scale from other sets (0) to the brand's own drawings (1) its style stands at {place}."
-    return (Finding(tone=tone, sentence=sentence),)  # type: ignore[arg-type]
+    return (Finding(tone=tone, sentence=sentence),)
 
 
 def _histogram(looks: Looks) -> Histogram:
@@ -219,9 +223,9 @@ def _histogram(looks: Looks) -> Histogram:
 def _calibration(looks: Looks, separation: Estimate) -> Table:
     scale, area = looks.scale, _within_one(separation.interval())
     rows = (
-        ("brand, unseen", str(len(scale.own)), *_quartiles(scale.own)),
-        ("off-brand", str(len(scale.off)), *_quartiles(scale.off)),
-        ("made", str(len(looks.scores)), *_quartiles(looks.scores)),
+        ("brand, unseen", str(len(scale.own)), *_percentiles(scale.own)),
+        ("off-brand", str(len(scale.off)), *_percentiles(scale.off)),
+        ("made", str(len(looks.scores)), *_percentiles(looks.scores)),
     )
     return Table(
         title="Calibration for this brand",
@@ -233,7 +237,7 @@ def _calibration(looks: Looks, separation: Estimate) -> Table:
     )
 
 
-def _quartiles(scores_N: Tensor) -> tuple[str, ...]:
+def _percentiles(scores_N: Tensor) -> tuple[str, ...]:
     return tuple(f"{float(torch.quantile(scores_N, share)):.3f}" for share in (0.05, 0.5, 0.95))
 
 
@@ -250,10 +254,10 @@ def _grid(scene: Scene, looks: Looks) -> Grid:
 
 def _per_picture(scene: Scene, looks: Looks) -> PerPicture:
     return PerPicture(
-        name="style_fidelity",
+        name=f"style_fidelity_{scene.suffix}",
         title="Place on the brand's scale of style",
         values=looks.scale.on_scale(looks.scores),
-        identity=scene.identity("style-place", looks.identity),
+        identity=scene.identity("style-fidelity", looks.identity),
         better="higher",
     )
 
@@ -273,11 +277,6 @@ def _figure(scene: Scene, looks: Looks, name: str, interval: Interval, better: B
 def _within_one(interval: Interval) -> Interval:
     """Return an interval cut to 0..1, where an area must lie."""
     return Interval(interval.value, max(0.0, interval.low), min(1.0, interval.high))
-
-
-def _share(passed: int, count: int) -> Interval:
-    wilson = stats.binomtest(passed, count).proportion_ci(LEVEL, method="wilson")
-    return Interval(passed / count, float(wilson.low), float(wilson.high))
 
 
 def _prompt_numbers(scene: Scene) -> Tensor:

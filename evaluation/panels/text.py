@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.elements.estimates import hashed, mean_of, share_of, within
+from evaluation.elements.estimates import hashed, mean_of, within
 from evaluation.elements.text import Reader, Reading, character_error_rate, normal, wanted_text
 from evaluation.figures import Better, Figure, Unit
-from evaluation.intervals import Interval
-from evaluation.measurement import Column, Finding, Grid, Row, Table, Tile
+from evaluation.intervals import Interval, share_interval
+from evaluation.measurement import Column, Finding, Grid, PerPicture, Row, Table, Tile
+from evaluation.panels.kit import per_picture_of
 from evaluation.scene import Scene
 from evaluation.wording import interval_text, value_text
 
@@ -59,18 +61,31 @@ def text_figures(scene: Scene, words: Words, reader: Reader) -> list[Figure]:
 
     for suffix, readings in words.readings.items():
         if without := scene.count - len(asked):
-            unasked = share_of(len(words.unasked(suffix)), without)
+            unasked = share_interval(len(words.unasked(suffix)), without)
             figures.append(figure("text_unasked", suffix, unasked, "lower", "share"))
         if not asked:
             continue
         pairs = [(readings[row].text, str(words.wanted[row])) for row in asked]
         exact = sum(normal(read) == normal(wanted) for read, wanted in pairs)
-        figures.append(figure("text_exact", suffix, share_of(exact, len(asked)), "higher", "share"))
+        figures.append(figure("text_exact", suffix, share_interval(exact, len(asked)), "higher", "share"))
         if len(asked) > 1:
             errors = np.array([character_error_rate(read, wanted) for read, wanted in pairs])
             interval = within(mean_of(errors).interval(), 0, np.inf)
             figures.append(figure("text_error_rate", suffix, interval, "lower", "number"))
     return figures
+
+
+def text_values(scene: Scene, words: Words, figures: Sequence[Figure]) -> list[PerPicture]:
+    """Return 0 or 1 for each made picture behind the shares, NaN for a picture that a share leaves out."""
+    readings, asked = words.readings[scene.suffix], set(words.asked())
+    unasked = set(words.unasked(scene.suffix))
+    exact = {row for row in asked if normal(readings[row].text) == normal(str(words.wanted[row]))}
+    named = {figure.name: figure for figure in figures}
+    values = {
+        f"text_unasked_{scene.suffix}": [math.nan if r in asked else float(r in unasked) for r in range(scene.count)],
+        f"text_exact_{scene.suffix}": [float(r in exact) if r in asked else math.nan for r in range(scene.count)],
+    }
+    return [per_picture_of(named[name], each) for name, each in values.items() if name in named]
 
 
 def text_findings(scene: Scene, figures: Sequence[Figure]) -> list[Finding]:

@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from evaluation.errors import TooFewPicturesError
-from evaluation.intervals import LEVEL, Interval
+from evaluation.intervals import LEVEL, Interval, share_interval
 from evaluation.metrics.checked import LEAST_PICTURES
 from evaluation.metrics.nearest import nearest_cosine
 
@@ -40,9 +40,7 @@ def leakage(made_ND: Tensor, learnt_MD: Tensor, threshold: float) -> Leakage:
             f"{len(made_ND)} made and {len(learnt_MD)} learnt pictures are too few to tell copies"
         )
     nearest, rows = nearest_cosine(made_ND, learnt_MD)
-    above = int((nearest > threshold).sum())
-    wilson = stats.binomtest(above, len(nearest)).proportion_ci(LEVEL, method="wilson")
-    share = Interval(above / len(nearest), float(wilson.low), float(wilson.high))
+    share = share_interval(int((nearest > threshold).sum()), len(nearest))
     return Leakage(nearest=nearest, rows=rows, tail=_percentile(nearest, TAIL), above=share)
 
 

@@ -1,6 +1,6 @@
 """Serving drift: is what is drawn for customers still of the look of the golden run?  One picture after the other.
 
-Shapes: descriptors of unit length, golden [G,E], one picture [E]; scores [G].
+Shapes: descriptors of unit length, golden [G,E], one picture [E]; scores of held-out golden pictures [H].
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.style.checked import checked_descriptors
 from evaluation.style.versions import median_distance
 
-LEAST_GOLDEN = 64
-SIMULATED_STREAMS = 200
+LEAST_GOLDEN = 128
+REFERENCE_SHARE = 0.25  # of the golden run; the more are held out, the better their ranks know the law of the scores
+SIMULATED_STREAMS = 1000
+SIMULATED_AT_ONCE = 500  # pictures of every stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +36,13 @@ class Watched:
 class ServingWatch:
     """A two-sided CUSUM (Page 1954) over single pictures, and MMD² to the golden run over a sliding window.
 
-    A picture's score is its mean kernel similarity to the golden pictures, turned into a normal score by the golden
-    pictures' own ranks: so no law of the scores is assumed.  S⁺ ← max(0, S⁺ + u - κ) rises when pictures look
-    stranger than golden ones, S⁻ when they crowd at the golden run's centre; the alarm rings when one passes a
-    threshold.  The threshold is simulated on the golden scores, so that a stream of their law rings by mistake within
-    ``quiet_pictures`` pictures with probability ``false_alarms``.
+    A picture's score is its mean kernel similarity to a quarter of the golden pictures, the reference, turned into a
+    normal score by its rank among those of the held-out rest: so no law of the scores is assumed.  S⁺ ← max(0, S⁺ + u
+    - κ) rises when pictures look stranger than golden ones, S⁻ when they crowd at the golden run's centre; the alarm
+    rings when one passes a threshold.  A stream of the golden law ranks among the held-out pictures as any further
+    number ranks among as many of its own law.  The threshold is simulated with held-out numbers and streams drawn anew
+    each time, so that, over golden runs, a stream of their law rings by mistake within ``quiet_pictures`` pictures
+    with probability ``false_alarms``.
     """
 
     def __init__(
@@ -54,19 +58,20 @@ class ServingWatch:
         """Learn from a golden run what is usual.
 
         ``slack`` κ is half the shift, in deviations, that is to be found soonest.
-        Raises TooFewPicturesError for fewer than 64 golden pictures, EvaluationError for settings out of range.
+        Raises TooFewPicturesError for fewer than 128 golden pictures, EvaluationError for settings out of range.
         """
         _refuse_settings(window_pictures, quiet_pictures, false_alarms, slack)
         self._golden = checked_descriptors(golden_GE, "golden pictures")
         if len(self._golden) < LEAST_GOLDEN:
             raise TooFewPicturesError(f"{len(self._golden)} golden pictures are too few: {LEAST_GOLDEN} are needed")
-        self._bandwidth = median_distance(self._golden)
+        self._reference, held_out = _split(len(self._golden), seed)
+        self._bandwidth = median_distance(self._golden[self._reference])
         kernel_GG = self._kernel(self._golden, self._golden)
         count = len(kernel_GG)
         self._within_golden = float((kernel_GG.sum() - count) / (count * (count - 1)))
-        self._usual = ((kernel_GG.sum(dim=1) - 1) / (count - 1)).sort().values
+        self._usual = kernel_GG[held_out][:, self._reference].mean(dim=1).sort().values
         self._slack = slack
-        self.threshold = self._simulated(quiet_pictures, false_alarms, seed)
+        self.threshold = _simulated(len(held_out), quiet_pictures, false_alarms, slack, seed)
         self._window: deque[Tensor] = deque(maxlen=window_pictures)
         self._similar: deque[float] = deque(maxlen=window_pictures)  # to the golden run, of each in the window
         self._pictures, self._upper, self._lower = 0, 0.0, 0.0
@@ -77,10 +82,10 @@ class ServingWatch:
             numbers = self._golden.shape[1]
             raise EvaluationError(f"a descriptor of {numbers} finite numbers is right, got {list(picture_E.shape)}")
         picture = picture_E.detach().cpu().double()
-        similar = self._kernel(picture[None], self._golden).mean()
-        strange = float(_normal_scores(similar[None], self._usual))
+        similar_G = self._kernel(picture[None], self._golden)[0]
+        strange = float(_normal_scores(similar_G[self._reference].mean()[None], self._usual))
         self._window.append(picture)
-        self._similar.append(float(similar))
+        self._similar.append(float(similar_G.mean()))
         self._pictures += 1
         self._upper = max(0.0, self._upper + strange - self._slack)
         self._lower = max(0.0, self._lower - strange - self._slack)
@@ -109,25 +114,40 @@ class ServingWatch:
     def _kernel(self, one_NE: Tensor, other_ME: Tensor) -> Tensor:
         return torch.exp(-(torch.cdist(one_NE, other_ME) ** 2) / (2 * self._bandwidth**2))
 
-    def _simulated(self, quiet_pictures: int, false_alarms: float, seed: int) -> float:
-        """Return the threshold that streams of golden scores pass as rarely as asked."""
-        generator = torch.Generator().manual_seed(seed)
-        scores = _normal_scores(self._usual, self._usual)
-        drawn = scores[torch.randint(len(scores), (SIMULATED_STREAMS, quiet_pictures), generator=generator)]
-        upper, lower, furthest = (torch.zeros(SIMULATED_STREAMS, dtype=torch.float64) for _ in range(3))
-        for column in drawn.T:
-            upper = (upper + column - self._slack).clamp_min(0)
-            lower = (lower - column - self._slack).clamp_min(0)
+
+def _split(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the places of the reference and of the held-out pictures, whatever order the golden run has."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    reference = round(REFERENCE_SHARE * count)
+    return order[:reference], order[reference:]
+
+
+def _simulated(held_out: int, quiet_pictures: int, false_alarms: float, slack: float, seed: int) -> float:
+    """Return the threshold that streams of one law with their held-out numbers pass as rarely as asked."""
+    generator = torch.Generator().manual_seed(seed)
+    score_by_rank = _scores_of_ranks(torch.arange(held_out + 1), held_out)
+    usual = torch.rand(SIMULATED_STREAMS, held_out, generator=generator).sort(dim=1).values
+    upper, lower, furthest = (torch.zeros(SIMULATED_STREAMS, dtype=torch.float64) for _ in range(3))
+    for begin in range(0, quiet_pictures, SIMULATED_AT_ONCE):
+        pictures = min(SIMULATED_AT_ONCE, quiet_pictures - begin)
+        stream = torch.rand(SIMULATED_STREAMS, pictures, generator=generator)
+        for column in score_by_rank[torch.searchsorted(usual, stream)].T:
+            upper = (upper + column - slack).clamp_min(0)
+            lower = (lower - column - slack).clamp_min(0)
             furthest = torch.maximum(furthest, torch.maximum(upper, lower))
-        return float(torch.quantile(furthest, 1 - false_alarms))
+    return float(torch.quantile(furthest, 1 - false_alarms))
 
 
-def _normal_scores(similar_N: Tensor, usual_G: Tensor) -> Tensor:
+def _normal_scores(similar_N: Tensor, usual_H: Tensor) -> Tensor:
     """Return Φ⁻¹ of the share of usual pictures that are more alike than each, [N]: high is strange."""
-    below = torch.searchsorted(usual_G, similar_N.contiguous())
-    up_to = torch.searchsorted(usual_G, similar_N.contiguous(), right=True)
-    rank = (below + up_to).double() / 2
-    return -torch.from_numpy(stats.norm.ppf((rank + 0.5).numpy() / (len(usual_G) + 1)))
+    below = torch.searchsorted(usual_H, similar_N.contiguous())
+    up_to = torch.searchsorted(usual_H, similar_N.contiguous(), right=True)
+    return _scores_of_ranks((below + up_to).double() / 2, len(usual_H))
+
+
+def _scores_of_ranks(rank_N: Tensor, held_out: int) -> Tensor:
+    """Return float64 [N]: -Φ⁻¹((rank + ½) / (H + 1))."""
+    return -torch.from_numpy(stats.norm.ppf((rank_N.double() + 0.5).numpy() / (held_out + 1)))
 
 
 def _refuse_settings(window_pictures: int, quiet_pictures: int, false_alarms: float, slack: float) -> None:

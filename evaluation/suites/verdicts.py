@@ -13,6 +13,7 @@ from evaluation.wording import interval_text, value_text
 
 Figures = Mapping[str, Figure]
 CLOSE_RATIO = 2.0
+DISTANCES = ("frechet_distance", "kernel_distance")
 
 
 def brand_verdict(brand: str, figures: Figures) -> Verdict:
@@ -33,11 +34,7 @@ def backbone_verdict(figures: Figures) -> Verdict:
         f"Its pictures of {made.count} held-out subjects lie at a Fréchet distance of {_with_interval(made)} from the"
         f" real drawings of them; as many other drawings of the same sets lie at {_with_interval(floor)}."
     )
-    told_apart = clearly_better(floor, made) or (
-        "kernel_distance_floor" in figures
-        and clearly_better(figures["kernel_distance_floor"], figures["kernel_distance_heldout"])
-    )
-    if not told_apart:
+    if not _told_apart(figures, "heldout"):
         headline = f"At {made.count} pictures, no figure tells its held-out subjects from real drawings."
         return Verdict(tone="good", headline=headline, sentences=(sentence,))
     tone: Tone = "good" if ratio.high < CLOSE_RATIO else "unsure"
@@ -46,7 +43,7 @@ def backbone_verdict(figures: Figures) -> Verdict:
 
 
 def pictures_verdict(figures: Figures) -> Verdict:
-    """Return the verdict on a folder of pictures: as close to the brand as its own drawings, or not."""
+    """Return the verdict on a folder of pictures: can they be told from the brand's own drawings, or not yet?"""
     if "frechet_distance_pictures" not in figures:
         return _unjudged(figures, "distance from the brand")
     made, floor = figures["frechet_distance_pictures"], figures["frechet_distance_floor"]
@@ -54,12 +51,17 @@ def pictures_verdict(figures: Figures) -> Verdict:
         f"The {made.count} pictures lie at a Fréchet distance of {_with_interval(made)} from the brand's own drawings,"
         f" which lie {_with_interval(floor)} from each other."
     )
-    if clearly_better(floor, made):
+    if _told_apart(figures, "pictures"):
         headline = "The pictures can be told from the brand's own drawings."
-        return Verdict(tone="unsure", headline=headline, sentences=(sentence,))
-    return Verdict(
-        tone="good", headline="The pictures are as close as the brand's own drawings.", sentences=(sentence,)
-    )
+    else:
+        headline = f"At {made.count} pictures, no figure tells them from the brand's own drawings."
+    return Verdict(tone="unsure", headline=headline, sentences=(sentence,))
+
+
+def _told_apart(figures: Figures, suffix: str) -> bool:
+    """Return whether the Fréchet distance or the kernel distance clearly exceeds that of real drawings."""
+    pairs = ((figures.get(f"{name}_floor"), figures.get(f"{name}_{suffix}")) for name in DISTANCES)
+    return any(clearly_better(floor, made) for floor, made in pairs if floor and made)
 
 
 def _unjudged(figures: Figures, what: str) -> Verdict:

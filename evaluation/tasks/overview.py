@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from evaluation.changes import holm
 from evaluation.measurement import Curve, Finding, Section, Table, Tone, Verdict
 from evaluation.tasks.paired import Comparison, Outcome
 from evaluation.tasks.protocol import TaskResult
@@ -12,14 +13,15 @@ from evaluation.wording import interval_text, value_text
 HEADINGS = ("Task", "Figure", "Model", "Against", "Its figure", "Difference", "95 % interval", "N", "")
 SAID: Mapping[Outcome, str] = {"better": "clearly better", "unsure": "no proof", "worse": "clearly worse"}
 NOTE = (
-    "The difference is taken picture by picture, with an interval over subjects: clearly better or worse where it"
-    " leaves zero out."
+    "The difference is taken picture by picture, with an interval over subjects, each for itself. Clearly better or"
+    " worse is said where it holds for all comparisons of this table together (Holm)."
 )
 
 
 def overview(results: Sequence[TaskResult], told: Sequence[str], curves: Sequence[Curve] = ()) -> Section:
     """Return the table over all tasks; ``told`` says what was not measured, and why."""
-    rows = tuple(_row(result.section.title, each) for result in results for each in result.comparisons)
+    proven = _proven(results)
+    rows = tuple(_row(result.section.title, each, proven) for result in results for each in result.comparisons)
     return Section(
         name="tasks",
         title="All tasks",
@@ -32,7 +34,8 @@ def overview(results: Sequence[TaskResult], told: Sequence[str], curves: Sequenc
 
 def tasks_verdict(results: Sequence[TaskResult]) -> Verdict:
     """Return in how many tasks the model is clearly better than every baseline, by the task's first score."""
-    outcomes = {result.section.title: _outcome(result.comparisons) for result in results if result.comparisons}
+    proven = _proven(results)
+    outcomes = {result.section.title: _outcome(result.comparisons, proven) for result in results if result.comparisons}
     better, worse = (_those(outcomes, outcome) for outcome in ("better", "worse"))
     headline = f"Clearly better than every baseline in {len(better)} of {len(outcomes)} tasks"
     headline += f", clearly worse than one in {len(worse)}." if worse else "."
@@ -44,8 +47,15 @@ def tasks_verdict(results: Sequence[TaskResult]) -> Verdict:
     return Verdict(tone=_tone(outcomes), headline=headline, sentences=tuple(sentences))
 
 
-def _row(title: str, each: Comparison) -> tuple[str, ...]:
-    said = SAID[each.outcome] if each.role != "floor" else "the floor: real against real"
+def _proven(results: Sequence[TaskResult]) -> Mapping[Comparison, Outcome]:
+    """Return what each comparison says once it is corrected for all of them; a floor is no contest."""
+    contests = [each for result in results for each in result.comparisons if each.role != "floor"]
+    adjusted = holm([each.p for each in contests])
+    return {each: each.outcome(p) for each, p in zip(contests, adjusted, strict=True)}
+
+
+def _row(title: str, each: Comparison, proven: Mapping[Comparison, Outcome]) -> tuple[str, ...]:
+    said = SAID[proven[each]] if each.role != "floor" else "the floor: real against real"
     return (
         title,
         each.score.replace("_", " "),
@@ -59,9 +69,9 @@ def _row(title: str, each: Comparison) -> tuple[str, ...]:
     )
 
 
-def _outcome(comparisons: Sequence[Comparison]) -> Outcome:
+def _outcome(comparisons: Sequence[Comparison], proven: Mapping[Comparison, Outcome]) -> Outcome:
     baselines = [each for each in comparisons if each.role == "baseline"]
-    outcomes = {each.outcome for each in baselines if each.score == baselines[0].score}
+    outcomes = {proven[each] for each in baselines if each.score == baselines[0].score}
     if "worse" in outcomes:
         return "worse"
     return "better" if outcomes == {"better"} else "unsure"

@@ -12,9 +12,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from evaluation.changes import p_of_zero
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.figures import Better, Figure, Unit
-from evaluation.intervals import Estimate, combine, group_of_rows
+from evaluation.intervals import LEVEL, Estimate, combine, group_of_rows
 
 SHARED = "pictures"  # one name, so that ``combine`` moves both sides of a difference together
 LEAST_SUBJECTS = 8
@@ -27,7 +28,7 @@ class Comparison:
     """The model against one other way to get the picture, by one score.
 
     ``role`` is ``baseline`` for what a model should beat, ``floor`` for what no model can, and ``model`` for another
-    model: the backbone beneath an adapter.
+    model: the backbone beneath an adapter.  ``p`` is for no difference at all, of this comparison alone.
     """
 
     task: str
@@ -36,15 +37,14 @@ class Comparison:
     model: Figure
     other: Figure
     difference: Figure
+    p: float
     role: Role = "baseline"
 
-    @property
-    def outcome(self) -> Outcome:
-        """Whether the interval of the difference, picture by picture, leaves zero out, and on which side."""
-        low, high = self.difference.low, self.difference.high
-        if low <= 0 <= high:
+    def outcome(self, p: float) -> Outcome:
+        """Return what is proven at a p value, which is this comparison's own or one corrected for its company."""
+        if p >= 1 - LEVEL:
             return "unsure"
-        return "better" if (low > 0) == (self.difference.better == "higher") else "worse"
+        return "better" if (self.difference.value > 0) == (self.difference.better == "higher") else "worse"
 
 
 def mean_over(values_N: Tensor, subjects: Sequence[str]) -> Estimate:
@@ -95,6 +95,7 @@ class Named:
 
     def against(self, model: Estimate, other: Estimate, key: str, rival: str, role: Role = "baseline") -> Comparison:
         """Return the comparison with a rival, whose figures are called after ``key``."""
+        apart = difference(model, other)
         return Comparison(
             task=self.task,
             score=self.score,
@@ -102,5 +103,6 @@ class Named:
             role=role,
             model=self.figure(model),
             other=self.figure(other, key),
-            difference=self.figure(difference(model, other), f"{key}_difference", f"/less-{key}"),
+            difference=self.figure(apart, f"{key}_difference", f"/less-{key}"),
+            p=p_of_zero(apart),
         )

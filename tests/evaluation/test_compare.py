@@ -27,6 +27,7 @@ from evaluation.drift import StyleDrift
 from evaluation.errors import EvaluationError, NotComparableError
 from evaluation.evidence import FIGURES_FILE, PICTURES_FILE, Evidence, read_evidence
 from evaluation.figures import Figure
+from evaluation.intervals import Estimate, Interval, share_interval
 from evaluation.measurement import Column, Measurement, PerPicture, Section, Source, Verdict
 from evaluation.metrics.kernel import kernel_distance
 from evaluation.panels.distribution import DistributionPanel
@@ -148,6 +149,31 @@ def test_what_both_sides_share_makes_the_test_sharper() -> None:
     assert paired.p < alone.p
     other_groups = kernel_distance(torch.randn(20, 4), torch.randn(20, 4), ("judge", "brand"))
     assert paired_by_jackknife(one.estimates["kernel_distance_brand"], other_groups) is None
+
+
+def test_a_side_that_rests_on_its_bound_is_left_to_its_interval() -> None:
+    """None of 24 pictures against one of 24: no picture left out moves the none, but Wilson's interval is wide."""
+    none, one = share_interval(0, 24), share_interval(1, 24)
+    left_out = torch.full((24,), 1 / 23, dtype=torch.float64)
+    left_out[0] = 0
+    before = Estimate(0.0, {"made": torch.zeros(24, dtype=torch.float64)}, {"made": none}, (0.0, 1.0))
+    full = Estimate(1.0, {"made": torch.ones(24, dtype=torch.float64)}, {"made": share_interval(24, 24)}, (0.0, 1.0))
+    after = Estimate(1 / 24, {"made": left_out}, {"made": one}, (0.0, 1.0))
+    assert paired_by_jackknife(before, after) is None and paired_by_jackknife(after, before) is None
+    assert paired_by_jackknife(before, full) is None
+    shares = [
+        Figure.of("coverage", each, count=24, identity="coverage", better="higher", unit="share")
+        for each in (none, one, share_interval(24, 24))
+    ]
+    assert by_intervals(shares[0], shares[1]).p > 0.3
+    assert by_intervals(shares[0], shares[2]).p < 0.001
+
+
+def test_without_a_known_spread_nothing_is_proven() -> None:
+    one, other = (
+        Figure.of("given", Interval(v, v, v), count=24, identity="given", better="higher") for v in (0.2, 0.3)
+    )
+    assert by_intervals(one, other).p == 1
 
 
 def test_values_that_are_no_numbers_leave_with_their_pair() -> None:

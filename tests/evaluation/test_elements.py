@@ -293,6 +293,16 @@ def test_allowed_words_and_a_wanted_logo(scene: Scene, tmp_path: Path) -> None:
     assert strict == {"logo_found_brand": 0.1667, "logo_right_brand": 0, "logo_found_real": 0, "logo_right_real": 0}
 
 
+def test_what_compare_pairs_by_is_kept(scene: Scene, tmp_path: Path) -> None:
+    section = ElementsPanel(kit=kit_of(tmp_path), logo_wanted=True).measure(scene)
+    figures = {figure.name: figure for figure in section.figures}
+    names = {f"{name}_brand" for name in ("text_unasked", "text_exact", "logo_found", "logo_right")}
+    assert {each.name for each in section.per_picture} == names
+    for each in section.per_picture:
+        assert each.identity == figures[each.name].identity and len(each.values) == scene.count
+        assert float(each.values.nanmean()) == pytest.approx(figures[each.name].value)
+
+
 def test_what_a_kit_lacks_is_said(scene: Scene) -> None:
     section = ElementsPanel(text=False).measure(scene)
     assert section.missing == "The brand's kit names no logo, so none was looked for: add logo: FILE to it."

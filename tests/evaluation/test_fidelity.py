@@ -24,6 +24,7 @@ from evaluation.fidelity.aligner import Aligner
 from evaluation.fidelity.captions import PooledCaptions
 from evaluation.fidelity.clip import ClipScore
 from evaluation.fidelity.retrieval import chance, ranks, retrieval
+from evaluation.intervals import Interval
 from evaluation.measurement import Column
 from evaluation.panels.fidelity import FidelityPanel
 from evaluation.scene import Scene
@@ -248,6 +249,18 @@ def test_the_difference_to_the_unadapted_is_paired(make_scene: MakeScene) -> Non
     assert gain.value == pytest.approx(figures["colours_brand"].value - figures["colours_unadapted"].value)
     same = _figures(make_scene(wrong, plain=wrong))["colours_gain"]
     assert (same.value, same.low, same.high) == (0, 0, 0)  # no spread of prompts remains in a paired difference
+
+
+def test_what_compare_pairs_by_is_kept(make_scene: MakeScene) -> None:
+    wrong = CAPTIONS[1:2] + CAPTIONS[:1] + CAPTIONS[2:]
+    section = FidelityPanel(scorer=_ColourScorer()).measure(make_scene(CAPTIONS, plain=wrong))
+    figures = {figure.name: figure for figure in section.figures}
+    assert section.estimates.keys() == figures.keys()
+    for name, estimate in section.estimates.items():
+        assert estimate.interval() == Interval(figures[name].value, figures[name].low, figures[name].high)
+    (scores,) = section.per_picture
+    assert scores.identity == figures[scores.name].identity and len(scores.values) == COUNT
+    assert float(scores.values.mean()) == pytest.approx(figures["colours_brand"].value)
 
 
 def test_an_adapter_that_forgets_its_prompts_is_told(make_scene: MakeScene) -> None:

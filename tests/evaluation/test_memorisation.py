@@ -13,9 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from evaluation.errors import EvaluationError
+from evaluation.figures import Figure
+from evaluation.measurement import Finding
 from evaluation.memorisation.copies import LEAST_IN_TAIL, CopyTest, mean_of, share_of, tail_share
 from evaluation.memorisation.neighbours import Neighbours, distance_ratio, nearer_of, nearest_neighbours
-from evaluation.panels.memorisation import MemorisationPanel
+from evaluation.panels.memorisation import MemorisationPanel, finding
+from evaluation.panels.remembered import Remembered
 
 
 def features(count: int, dimensions: int, seed: int) -> Tensor:
@@ -92,6 +95,40 @@ def test_unseen_pictures_of_one_law_are_flagged_as_often_as_the_control_says() -
         held += interval.low <= 0 <= interval.high
     assert abs(sum(values) / len(values)) < 0.004
     assert held / 400 >= 0.94
+
+
+def _test(made: Tensor, control: Tensor, least: float) -> CopyTest:
+    return CopyTest(made=made, rows=torch.zeros(len(made)), control=control, share=0.01, least=least)
+
+
+def _finding(feature: CopyTest, pixel: CopyTest) -> Finding:
+    intervals = (feature.excess(), share_of(pixel.copies), share_of(feature.copies))
+    copies = tuple(
+        Figure.of("copies", interval, count=len(feature.made), identity="copies", better="lower", unit="share")
+        for interval in intervals
+    )
+    return finding(copies, pixel, feature, Remembered())
+
+
+@pytest.mark.parametrize("least", [0.0, 0.9])
+@pytest.mark.parametrize("count", [24, 128])
+def test_made_and_control_of_one_law_are_seldom_called_copies(count: int, least: float) -> None:
+    """Two independent likenesses, three tests: 2.5 % in all are promised, whether the control or ``least`` decides."""
+    generator, bad = torch.Generator().manual_seed(3), 0
+    for _ in range(400):
+        values = torch.rand(4, count, generator=generator).double()
+        feature, pixel = _test(values[0], values[1], least), _test(values[2], values[3], least)
+        bad += _finding(feature, pixel).tone == "bad"
+    assert bad <= 18, bad  # P(more than 18 of 400) is 0.01 at 0.025
+
+
+@pytest.mark.parametrize("least", [0.0, 0.9])
+def test_copies_by_either_likeness_are_still_told(least: float) -> None:
+    law = torch.linspace(0, 0.89, 128, dtype=torch.float64)
+    copied = law.clone()
+    copied[:24] = 0.99
+    for feature, pixel in ((copied, law), (law, copied)):
+        assert _finding(_test(feature, law, least), _test(pixel, law, least)).tone == "bad"
 
 
 def test_what_is_unlike_everything_is_no_copy_however_unlike_the_control_is() -> None:

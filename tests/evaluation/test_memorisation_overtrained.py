@@ -231,6 +231,8 @@ def test_unseen_captions_betray_it_too_once_it_is_asked_for_what_it_learnt(
     assert figure(section, "first_step_excess").low > 0
     assert figure(section, "copies_asked").value == 1
     assert all(found.tone != "good" for found in section.findings)
+    assert "chance" not in section.findings[0].sentence
+    assert f"{LEARNT} captions that it learnt, it draws {LEARNT} as close" in section.findings[0].sentence
     assert len(section.grids) == 3
 
 

@@ -312,6 +312,18 @@ def test_pairs_cancel_what_both_columns_share(scene: Scene, tmp_path: Path) -> N
     assert gain.high - gain.low < (made.high - made.low) / 2
 
 
+def test_what_compare_pairs_by_is_kept(scene: Scene, tmp_path: Path) -> None:
+    section = PalettePanel(kit=with_kit(tmp_path, KIT)).measure(scene)
+    figures = {figure.name: figure for figure in section.figures}
+    assert section.estimates.keys() == {name for name in figures if name.startswith("palette_")}
+    for name, estimate in section.estimates.items():
+        assert estimate.value == figures[name].value
+    assert {each.name for each in section.per_picture} == {"palette_distance_brand", "palette_coverage_brand"}
+    for each in section.per_picture:
+        assert each.identity == figures[each.name].identity and len(each.values) == scene.count
+        assert float(each.values.mean()) == pytest.approx(figures[each.name].value)
+
+
 def test_without_a_kit_the_palette_is_measured(scene: Scene) -> None:
     section = PalettePanel().measure(scene)
     assert "names no palette, so it is measured" in section.note and "6 learnt drawings" in section.note

@@ -178,7 +178,9 @@ def test_on_brand_pictures_stand_near_one(measured: Measure) -> None:
     assert all(figure.count == COUNT and re.search(r"64px", figure.identity) for figure in section.figures)
     assert "style-descriptor@" in figures["style_fidelity_brand"].identity
     assert section.findings[0].tone != "bad"
-    assert len(section.per_picture[0].values) == scene.count
+    (places,) = section.per_picture  # of the figure's name and identity, so that compare tests one quantity once
+    assert len(places.values) == scene.count and places.identity == figures[places.name].identity
+    assert float(places.values.mean()) == pytest.approx(figures[places.name].value)
     assert [len(values) for _, values in section.histograms[0].values] == [COUNT, 2 * COUNT, 32]
     assert len(section.grids[0].rows) == 8
 

@@ -14,9 +14,10 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from evaluation.drawing import to_tensor
 from evaluation.errors import EvaluationError, TooFewPicturesError
-from evaluation.measurement import Column
+from evaluation.measurement import Column, Section, Verdict
 from evaluation.tasks.control import EdgeAgreement, PaletteDistance
 from evaluation.tasks.edges import edge_f1, edges_of
+from evaluation.tasks.overview import tasks_verdict
 from evaluation.tasks.paired import Named, difference, mean_over
 from evaluation.tasks.pixels import (
     MOST_DB,
@@ -26,6 +27,7 @@ from evaluation.tasks.pixels import (
     peak_signal_to_noise,
     structural_similarity,
 )
+from evaluation.tasks.protocol import TaskResult
 from evaluation.tasks.restoring import shrunk
 
 Seeds = st.integers(0, 2**31)
@@ -145,13 +147,42 @@ def test_pairs_find_what_crowds_do_not() -> None:
     little = 0.1 + 0.02 * torch.arange(20) % 3
 
     def against(model: Tensor, other: Tensor) -> str:
-        return named.against(mean_over(model, subjects), mean_over(other, subjects), "b", "B").outcome
+        found = named.against(mean_over(model, subjects), mean_over(other, subjects), "b", "B")
+        assert (found.p < 0.05) == (not found.difference.low <= 0 <= found.difference.high)
+        return found.outcome(found.p)
 
     comparison = named.against(mean_over(hard + little, subjects), mean_over(hard, subjects), "b", "B")
-    assert comparison.outcome == "better" and comparison.model.low < comparison.other.high
+    assert comparison.outcome(comparison.p) == "better" and comparison.model.low < comparison.other.high
     assert against(hard, hard + little) == "worse"
     assert against(hard, hard) == "unsure"
     assert comparison.difference.identity != comparison.model.identity == comparison.other.identity
+
+
+def _overall(model: Tensor, others: Tensor) -> Verdict:
+    """Return the verdict on values [T,N] of a model in T tasks against those of R baselines in each, [T,R,N]."""
+    subjects = [str(row) for row in range(model.shape[-1])]
+    results = []
+    for task, (own, rivals) in enumerate(zip(model, others, strict=True)):
+        named = Named(task=f"t{task}", score="psnr", better="higher", unit="dB", identity="i", count=len(subjects))
+        pairs = [(mean_over(own, subjects), mean_over(rival, subjects)) for rival in rivals]
+        comparisons = tuple(named.against(*pair, f"b{place}", "B") for place, pair in enumerate(pairs))
+        results.append(TaskResult(section=Section(name=f"t{task}", title=f"T{task}", note=""), comparisons=comparisons))
+    return tasks_verdict(results)
+
+
+def test_many_comparisons_of_one_law_seldom_claim_anything() -> None:
+    generator, claimed = torch.Generator().manual_seed(0), 0
+    for _ in range(100):
+        values = torch.randn(6, 4, 20, generator=generator, dtype=torch.float64)
+        claimed += "worse" in _overall(values[:, 0], values[:, 1:]).headline
+    assert claimed <= 8, claimed  # P(more than 8 of 100) is 0.002 at 0.025
+
+
+def test_what_is_clearly_better_everywhere_is_still_said() -> None:
+    values = torch.randn(6, 4, 20, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    verdict = _overall(values[:, 0] + 5, values[:, 1:])
+    assert verdict.tone == "good" and "every baseline in 6 of 6 tasks" in verdict.headline
+    assert "clearly worse than one in 6" in _overall(values[:, 0] - 5, values[:, 1:]).headline
 
 
 def test_means_that_would_mislead_are_refused() -> None:
