@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image, ImageDraw
 from rich.console import Console
 from safetensors.torch import save_file
 
+from atelier import CONF_FOLDER
 from data.dataset import open_dataset
 from evaluation.elements.colour import oklab_of_srgb
 from evaluation.errors import EvaluationError
@@ -183,6 +185,13 @@ def test_on_brand_pictures_stand_near_one(measured: Measure) -> None:
     assert float(places.values.mean()) == pytest.approx(figures[places.name].value)
     assert [len(values) for _, values in section.histograms[0].values] == [COUNT, 2 * COUNT, 32]
     assert len(section.grids[0].rows) == 8
+
+
+def test_the_gate_asks_for_the_figure_that_is_measured(measured: Measure) -> None:
+    gate = OmegaConf.load(CONF_FOLDER / "gate" / "adapter.yaml")
+    asked = {threshold.figure.split(".")[0] for threshold in gate.thresholds if "style" in threshold.figure}
+    _, section = measured("brand")
+    assert asked and asked <= {figure.name for figure in section.figures}
 
 
 def test_off_brand_pictures_stand_near_zero_and_a_copy_leaks(measured: Measure) -> None:
