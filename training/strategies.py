@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import DeepSpeedStrategy, ModelParallelStrategy
 from torch import nn
 from torch.distributed.fsdp import fully_shard
@@ -75,15 +77,27 @@ class FullySharded(ModelParallelStrategy):  # type: ignore[misc]
 
 
 class ZeroTwo(DeepSpeedStrategy):  # type: ignore[misc]
-    """DeepSpeed ZeRO-2 without offloading. A checkpoint is a folder, in place once it is whole."""
+    """DeepSpeed ZeRO-2 without offloading. A checkpoint is a folder, in place once it is whole.
+
+    Lightning's strategy is for GPUs alone; with DeepSpeed's own ``DS_ACCELERATOR=cpu`` this one also runs on CPUs.
+    """
 
     def __init__(self, *, config: Mapping[str, Any], timeout: timedelta = LOST_AFTER) -> None:
-        if importlib.util.find_spec("deepspeed") is None or not torch.cuda.is_available():
+        on_cpu = os.environ.get("DS_ACCELERATOR") == "cpu"
+        if importlib.util.find_spec("deepspeed") is None or not (on_cpu or torch.cuda.is_available()):
             raise TrainingError(
-                "trainer=deepspeed needs a GPU and the package deepspeed (pip install -e .[deepspeed]);"
-                " trainer=fsdp needs neither"
+                "trainer=deepspeed needs the package deepspeed (pip install -e .[deepspeed]) and a GPU, or"
+                " DS_ACCELERATOR=cpu and trainer.accelerator=cpu; trainer=fsdp needs neither"
             )
         super().__init__(config=dict(config), timeout=timeout)
+
+    def setup_environment(self) -> None:
+        """Start the processes' group; on CPUs without Lightning's refusal of them, and with a number for each."""
+        if not isinstance(self.accelerator, CPUAccelerator):
+            super().setup_environment()
+            return
+        self.parallel_devices = [torch.device("cpu", place) for place in range(len(super().parallel_devices or ()))]
+        super(DeepSpeedStrategy, self).setup_environment()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
         """Write beside the last one, then rename: DeepSpeed's own way overwrites the last one file by file."""

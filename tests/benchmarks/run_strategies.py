@@ -95,8 +95,9 @@ def installed(name: str) -> bool:
 
 def start(strategy: str, folder: Path, told: argparse.Namespace, *, kill: int) -> subprocess.CompletedProcess[str]:
     """Train under torchrun, with this file as the program."""
-    on_cpu = [] if strategy == "deepspeed" else ["trainer.precision=32-true"]
-    device = ["trainer.accelerator=cpu", *on_cpu] if told.device == "cpu" else ["trainer.accelerator=gpu"]
+    mixed = "trainer.strategy.config.torch_autocast.enabled=false"
+    in_float32 = mixed if strategy == "deepspeed" else "trainer.precision=32-true"
+    device = ["trainer.accelerator=cpu", in_float32] if told.device == "cpu" else ["trainer.accelerator=gpu"]
     settings = [
         *("train", "experiment=smoke", f"trainer={strategy}", f"trainer.devices={told.processes}", *device),
         *("dataset.batch_pictures=8", "dataset.heldout_pictures=16", f"out={folder}", f"max_steps={told.steps}"),
@@ -105,17 +106,12 @@ def start(strategy: str, folder: Path, told: argparse.Namespace, *, kill: int) -
     ]
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={told.processes}", __file__]
     environment = os.environ | {KILL_KEY: str(kill), FIGURES_KEY: str(folder / "figures.json")}
-    environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *launch, *settings],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=told.seconds,
+    environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]), "OMP_NUM_THREADS": "1"}
+    environment |= {"DS_ACCELERATOR": "cpu"} if told.device == "cpu" else {}
+    command = [sys.executable, *launch, *settings]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=told.seconds
     )
-    return done
 
 
 def last_words(text: str) -> str:
