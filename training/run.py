@@ -21,8 +21,8 @@ from synthesis.precision import fast_dtype
 from training.average import ExponentialAverage
 from training.errors import TrainingError
 from training.failures import SoundCheckpoints, told
+from training.logbook import Logbook, make_logger
 from training.strategies import WholeCheckpoints, before_it, named
-from training.sweep import parent_tags
 
 CHECKPOINT = "last.ckpt"
 
@@ -54,14 +54,14 @@ def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) 
         every_n_train_steps=config.checkpoint_steps,
         enable_version_counter=False,
     )
-    logger = instantiate(config.logger, **parent_tags(config.logger)) if config.logger else False
+    logger = make_logger(config.logger, folder)
     settings = dict(config.trainer) | {"precision": precision_of(str(config.trainer.precision))}
     if not isinstance(config.trainer.strategy, str):
         settings["strategy"] = instantiate(config.trainer.strategy, _convert_="all")
     # Showing the loss waits for the device: seldom enough not to hold it up.
     bar = ErrorStreamBar(refresh_rate=max(1, config.trainer.log_every_n_steps // 5))
     measured = [instantiate(config.measured)] if config.get("measured") else []
-    callbacks = [average, *measured, SoundCheckpoints(), checkpoints, bar]
+    callbacks = [Logbook(config.logger, folder), average, *measured, SoundCheckpoints(), checkpoints, bar]
     writes = [] if named(settings["strategy"]) == "deepspeed" else [WholeCheckpoints()]  # DeepSpeed writes its own
     run = {"max_steps": config.max_steps, "default_root_dir": str(folder)}
     return instantiate(settings, **run, logger=logger, callbacks=callbacks, plugins=writes)

@@ -8,21 +8,26 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from atelier import PROJECT_ROOT
+from training.train import train
+
+if TYPE_CHECKING:
+    from tests.training.conftest import Compose
 
 WANTED = ("loss", "loss/text_to_image", "heldout_loss", "measured/super_resolution_psnr")
 SMALL = ("dataset.batch_pictures=8", "dataset.heldout_pictures=8", "checkpoint_steps=2", "max_steps=2")
 MEASURED = ("measured.every_steps=2", "measured.pictures=16", "measured.num_inference_steps=1")
 
 
-def trained(logger: str, folder: Path) -> None:
+def trained(logger: str, folder: Path, *settings: str) -> None:
     told = ["train", "experiment=smoke", f"logger={logger}", "trainer.log_every_n_steps=1", "code_commit=abc"]
     told += [f"dataset.folder={PROJECT_ROOT / 'assets' / 'sample' / 'base'}", *SMALL, *MEASURED]
     environment = os.environ | {"PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
-    command = [sys.executable, "-m", "atelier", *told, "trainer.val_check_interval=2"]
+    command = [sys.executable, "-m", "atelier", *told, "trainer.val_check_interval=2", *settings]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -54,3 +59,28 @@ def test_wandb_offline_keeps_curves_and_sheets(tmp_path: Path) -> None:
     written = file.read_bytes()
     assert all(key.encode() in written for key in WANTED)
     assert list(tmp_path.rglob("offline-run-*/files/media/images/measured_*.png"))
+
+
+def runs(store: Path) -> dict[str, tuple[str, list[int]]]:
+    """The status and the steps of the loss of each run that is not deleted."""
+    with closing(sqlite3.connect(store)) as opened:
+        found = dict(opened.execute("select run_uuid, status from runs where lifecycle_stage = 'active'"))
+        steps = "select step from metrics where run_uuid = ? and key = 'loss' order by step"
+        return {run: (status, [step for (step,) in opened.execute(steps, (run,))]) for run, status in found.items()}
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
+def test_a_resumed_run_goes_on_in_the_same_run_of_mlflow(smoke: Compose, tmp_path: Path) -> None:
+    """One that was deleted there begins anew."""
+    store = tmp_path / "mlflow.db"
+    told = ["logger=mlflow", f"logger.tracking_uri=sqlite:///{store}", f"logger.artifact_location={tmp_path}/artifacts"]
+    told += ["checkpoint_steps=1", "trainer.log_every_n_steps=1"]
+    train(smoke(*told, "max_steps=1"))
+    ((first, _),) = runs(store).items()
+    train(smoke(*told, "max_steps=2"))
+    assert runs(store) == {first: ("FINISHED", [0, 1])}
+    with closing(sqlite3.connect(store)) as opened, opened:
+        opened.execute("update runs set lifecycle_stage = 'deleted'")
+    train(smoke(*told, "max_steps=3"))
+    ((fresh, (_, steps)),) = runs(store).items()
+    assert fresh != first and steps == [2]
