@@ -14,10 +14,9 @@ from rich.table import Table
 from atelier import CONF_FOLDER
 from evaluation.comparison import Change, Comparison, Drift, compare
 from evaluation.errors import EvaluationError
-from evaluation.evaluate import built
 from evaluation.report.compared import write_comparison
+from evaluation.settings import built, check_tools, studio_of
 from evaluation.sides import find_sides
-from evaluation.studio import Studio
 from evaluation.suites.pictures import PicturesSuite
 from evaluation.wording import number_text, p_text, range_text
 from registry.mlflow import ModelStore
@@ -30,12 +29,13 @@ STYLES = {"better": "green", "worse": "red", "open": "", "equal": "dim"}
 def main(config: DictConfig) -> None:
     """Read the settings, find both sides, test, write the page, and say what came out."""
     before, after = (_required(config, key) for key in ("before", "after"))
+    check_tools(config)
     store: ModelStore = built(config.registry).store
     folders: PicturesSuite = built(config.folders)
     drift: Drift | None = built(config.drift) if config.drift else None
-    sides = find_sides(
-        before, after, store=store, suite=config.suite, folders=folders, studio=partial(_studio, config, store)
-    )
+    suite = str(config.suite.name) if config.get("suite") else None
+    studio = partial(studio_of, config, store)
+    sides = find_sides(before, after, store=store, suite=suite, folders=folders, studio=studio)
     comparison = compare(*sides, drift)
     folder = Path(config.out) if config.out else _usual_folder(before, after)
     tell(comparison, write_comparison(comparison, folder))
@@ -72,10 +72,6 @@ def _required(config: DictConfig, key: str) -> str:
     if OmegaConf.is_missing(config, key) or not config[key]:
         raise EvaluationError(f"{key} is missing: write atelier compare BEFORE AFTER")
     return str(config[key])
-
-
-def _studio(config: DictConfig, store: ModelStore) -> Studio:
-    return Studio(built(config.extractor), cache=Path(config.cache), store=store, device=str(config.device))
 
 
 def _usual_folder(before: str, after: str) -> Path:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import hydra
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from atelier import CONF_FOLDER, AtelierError
+from atelier import CONF_FOLDER
 from evaluation.errors import EvaluationError
 from evaluation.history import versions_section
 from evaluation.measurement import Measurement
 from evaluation.measurement import Table as ToldTable
 from evaluation.report.page import write_report
+from evaluation.settings import built, check_tools, studio_of
 from evaluation.studio import Studio
 from evaluation.suites.protocol import Suite
 from evaluation.wording import figure_label, interval_text, value_text
@@ -31,11 +29,11 @@ from registry.register import record_evaluation
 def main(config: DictConfig) -> None:
     """Read the settings, measure, write, log, and say what came out."""
     reference = _required_model(config)
+    check_tools(config)
     suite: Suite = built(config.suite)
     store: ModelStore = built(config.registry).store
-    studio = Studio(built(config.extractor), cache=Path(config.cache), store=store, device=str(config.device))
     folder = Path(config.out) if config.out else _usual_folder(reference, str(config.suite.name))
-    evaluate(reference, suite, studio, folder=folder, store=store)
+    evaluate(reference, suite, studio_of(config, store), folder=folder, store=store)
 
 
 def evaluate(
@@ -62,16 +60,6 @@ def _required_model(config: DictConfig) -> str:
     if OmegaConf.is_missing(config, "model") or not config.model:
         raise EvaluationError("model is missing: pass model=FOLDER, models:/NAME@ALIAS or models:/NAME/VERSION")
     return str(config.model)
-
-
-def built(node: DictConfig) -> Any:
-    """Instantiate a component; what it refuses about its settings is told in its own words."""
-    try:
-        return instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, AtelierError):
-            raise error.__cause__ from None
-        raise
 
 
 def _usual_folder(reference: str, suite: str) -> Path:

@@ -344,6 +344,9 @@ def test_two_evaluations_are_compared_by_the_verb(
         (["one", "made"], "made is a folder of pictures and one is not"),
         (["made", "made"], "hold 1 pictures of equal names, at least 16 are compared"),
         (["one", "models:/brand-x/1"], "no registered model 'brand-x'|brand-x has no version"),
+        (["one", "one", "device=gpu"], "^atelier: device gpu: cpu or cuda$"),
+        (["one", "one", "suite=nothing"], "backbone.*brand.*pictures.*smoke"),
+        (["models:/none/1", "models:/none/2", "suite=brand"], "no registered model 'none'|none has no version"),
         (["one", "one", "suit=x"], "there is no setting 'suit'; did you mean 'suite'"),
     ],
 )
@@ -363,7 +366,7 @@ def test_a_mistake_gets_one_clear_line(
         _compared(monkeypatch, *arguments)
     told = capsys.readouterr().err
     assert caught.value.code == atelier.EXIT_MISTAKE
-    assert re.search(line, told), told
+    assert re.search(line, told, flags=re.DOTALL), told
     assert "Traceback" not in told
     assert not (tmp_path / "var").exists()
 

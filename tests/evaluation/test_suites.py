@@ -308,6 +308,13 @@ def test_an_evaluation_that_measures_nothing_or_stops_leaves_no_file(
         (["model=none", "suite.drawing.guidance_scale=-1"], "guidance_scale -1 must lie in 0 to 30"),
         (["model=none", "extractor.weights=none.pth"], "no weights at none.pth"),
         (["model=none", "suite.picturs=3"], "picturs"),
+        (["model=none", "device=gpu"], "^atelier: device gpu: cpu or cuda$"),
+        (["model=none", "device=cuda:64"], r"^atelier: device cuda:64: this machine has \d+ of the kind; pass cpu$"),
+        (
+            ["model=none", "extractor=inception"],
+            "^atelier: extractor.path is missing: pass extractor.path=FILE, FID's Inception weights$",
+        ),
+        (["model=none", "extractor=sscd"], "extractor.path is missing: pass extractor.path=FILE, a TorchScript netw"),
     ],
 )
 def test_a_mistake_gets_one_clear_line(
