@@ -19,9 +19,11 @@ from rich.console import Console
 
 import atelier
 from data.dataset import open_dataset
+from evaluation.comparison import compare, most_moved
 from evaluation.drawing import DrawingSettings, PictureArchive
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.evaluate import evaluate
+from evaluation.evidence import read_evidence
 from evaluation.extractors.efficientnet import EfficientNetLite0
 from evaluation.measurement import Section
 from evaluation.metrics.checked import LEAST_PICTURES
@@ -179,6 +181,41 @@ def test_the_pictures_suite_measures_a_folder(judge: Path, studio: Studio, tmp_p
     (folder / "03.png").unlink()
     with pytest.raises(TooFewPicturesError, match="holds 15 pictures, 16 are measured"):
         suite.measure(str(folder), studio)
+
+
+def test_another_evaluation_in_the_same_place_keeps_the_earlier_one(
+    judge: Path, studio: Studio, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _folder_of_pictures(tmp_path / "made", 16)
+    suite = PicturesSuite(pictures=16, judge=str(judge), side_px=16, panels=(DistributionPanel(),))
+    out = tmp_path / "out"
+    for colour in (None, None, "white"):  # the second says what the first said
+        if colour:
+            Image.new("RGB", (32, 32), colour).save(folder / "03.png")
+        capsys.readouterr()
+        evaluate(str(folder), suite, studio, folder=out, keep=True)
+        assert ("the earlier evaluation is kept" in capsys.readouterr().out) == (colour is not None)
+    (kept,) = tmp_path.glob("out.*")
+    assert {file.name for file in kept.iterdir()} == {file.name for file in out.iterdir()}
+    assert not list(tmp_path.glob(".*"))
+    comparison = compare(read_evidence(kept, "before"), read_evidence(out, "after"))
+    assert most_moved(comparison.moved, 16) == [3]
+
+
+def test_what_could_not_be_measured_is_told(
+    judge: Path, studio: Studio, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = PicturesSuite(pictures=16, judge=str(judge), side_px=16)
+    evaluate(str(_folder_of_pictures(tmp_path / "made", 16)), suite, studio, folder=tmp_path / "out")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Copying: not measured: nothing says what the model learnt: pass suite.learn=DIR" in told
+
+
+def _folder_of_pictures(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        Image.new("RGB", (32, 32), (13 * number, 40, 90)).save(folder / f"{number:02}.png")
+    return folder
 
 
 def test_the_wrong_kind_of_model_is_named(
