@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from evaluation.drawing import DrawingSettings, Order, PictureArchive, PipelineIllustrator
+from evaluation.drawings import is_picture_folder, pictures_of
+from evaluation.errors import EvaluationError
 from evaluation.extractors.pictures import Pictures
 from evaluation.extractors.protocol import Extractor, extractor_identity
 from evaluation.extractors.store import FeatureStore
@@ -47,7 +49,13 @@ class Studio:
         return FeatureStore(self.extractor, self._cache / "features")
 
     def resolve(self, reference: str) -> ResolvedModel:
-        """Find a model by folder or ``models:/`` reference; RegistryError says what there is."""
+        """Find a model by folder or ``models:/`` reference; EvaluationError for a folder of pictures.
+
+        RegistryError says what models there are when it is none.
+        """
+        folder = Path(reference)
+        if is_picture_folder(folder) and (count := len(pictures_of(folder))):
+            raise EvaluationError(f"{reference} is no model, it holds {count} pictures: use suite=pictures")
         return resolve_model(reference, self._store)
 
     def drawn(

@@ -342,6 +342,8 @@ def test_two_evaluations_are_compared_by_the_verb(
         (["one", "nowhere"], "no folder at nowhere: pass a folder that atelier evaluate wrote"),
         (["one", "empty"], "neither an evaluation, nor a model, nor pictures at empty"),
         (["one", "made"], "made is a folder of pictures and one is not"),
+        (["made", "nowhere"], "no folder at nowhere: pass a folder that atelier evaluate wrote"),
+        (["nowhere", "made"], "no folder at nowhere: pass a folder that atelier evaluate wrote"),
         (["made", "made"], "hold 1 pictures of equal names, at least 16 are compared"),
         (["one", "models:/brand-x/1"], "no registered model 'brand-x'|brand-x has no version"),
         (["one", "one", "device=gpu"], "^atelier: device gpu: cpu or cuda$"),

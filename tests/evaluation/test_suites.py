@@ -179,8 +179,11 @@ def test_the_pictures_suite_measures_a_folder(judge: Path, studio: Studio, tmp_p
     with pytest.raises(EvaluationError, match=r"03.png is not a picture"):
         suite.measure(str(folder), studio)
     (folder / "03.png").unlink()
-    with pytest.raises(TooFewPicturesError, match="holds 15 pictures, 16 are measured"):
+    few = "holds 15 pictures, 16 are measured: add more; suite.pictures= goes down to 16"
+    with pytest.raises(TooFewPicturesError, match=few):
         suite.measure(str(folder), studio)
+    with pytest.raises(EvaluationError, match=r"made is no model, it holds 15 pictures: use suite=pictures"):
+        BrandSuite(judge=str(judge)).measure(str(folder), studio)
 
 
 def test_another_evaluation_in_the_same_place_keeps_the_earlier_one(
@@ -342,6 +345,9 @@ def test_an_evaluation_that_measures_nothing_or_stops_leaves_no_file(
         (["model=none/such"], "no model folder at none/such"),
         (["model=none", "suite=nothing"], "backbone.*brand.*pictures.*smoke"),
         (["model=none", "suite.pictures=3"], "suite.pictures 3 must lie in 16 to 100000"),
+        (["model=none", "suite.pictures=abc"], "suite.pictures abc must be a whole number, 16 to 100000"),
+        (["model=none", "suite.pictures=16.5"], "suite.pictures 16.5 must be a whole number, 16 to 100000"),
+        (["model=none", "suite.drawing.guidance_scale=high"], "guidance_scale high must be a number, 0 to 30"),
         (["model=none", "suite.drawing.guidance_scale=-1"], "guidance_scale -1 must lie in 0 to 30"),
         (["model=none", "extractor.weights=none.pth"], "no weights at none.pth"),
         (["model=none", "suite.picturs=3"], "picturs"),
