@@ -52,7 +52,8 @@ def evaluate(
     an earlier evaluation that said otherwise stays beside it under its time.
     Raises AtelierError for whatever a person can put right.
     """
-    measurement = suite.measure(reference, studio)
+    with studio.watched():
+        measurement = suite.measure(reference, studio)
     versions = versions_section(measurement, store) if store is not None else None
     if versions is not None:
         measurement = replace(measurement, sections=(*measurement.sections, versions))

@@ -102,7 +102,8 @@ def _measured(before: str, after: str, suite: PicturesSuite, studio: Callable[[]
     fewer = replace(suite, pictures=min(len(shared), suite.pictures))
     chosen = [[each[name] for name in shared[: fewer.pictures]] for each in files]
     eyes = studio()
-    one, other = (fewer.measure_files(paths, name, eyes) for paths, name in zip(chosen, (before, after), strict=True))
+    with eyes.watched():
+        one, other = (fewer.measure_files(*side, eyes) for side in zip(chosen, (before, after), strict=True))
     return Evidence.of(one), Evidence.of(other)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -203,6 +204,25 @@ def test_another_evaluation_in_the_same_place_keeps_the_earlier_one(
     assert not list(tmp_path.glob(".*"))
     comparison = compare(read_evidence(kept, "before"), read_evidence(out, "after"))
     assert most_moved(comparison.moved, 16) == [3]
+
+
+def test_one_bar_goes_on_over_all_sets_and_leaves_nothing_behind(
+    judge: Path, extractor: EfficientNetLite0, tmp_path: Path
+) -> None:
+    folder = _folder_of_pictures(tmp_path / "made", 16)
+    suite = PicturesSuite(pictures=16, judge=str(judge), side_px=16, panels=(DistributionPanel(),))
+    for terminal in (True, False):
+        screen = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+        studio = Studio(extractor, cache=tmp_path / "cache", console=screen)
+        evaluate(str(folder), suite, studio, folder=tmp_path / "out")
+        assert isinstance(screen.file, io.StringIO)
+        told = screen.file.getvalue()
+        if terminal:
+            assert re.findall(r"looking at: [a-z' ]+", told)[-1].strip() == "looking at: other drawings of the brand"
+            assert "48/48" in told
+            assert told.count("\n") == told.count("\x1b[1A") == 1  # the one line, and back over it when all is done
+        else:
+            assert not told
 
 
 def test_what_could_not_be_measured_is_told(
