@@ -30,6 +30,7 @@ from evaluation.measurement import Section
 from evaluation.metrics.checked import LEAST_PICTURES
 from evaluation.panels.distribution import DistributionPanel
 from evaluation.panels.memorisation import MemorisationPanel
+from evaluation.panels.style import StylePanel
 from evaluation.scene import Scene
 from evaluation.studio import Studio
 from evaluation.suites.backbone import BackboneSuite
@@ -421,3 +422,15 @@ def test_every_suite_composes_and_its_settings_are_accepted(name: str) -> None:
     assert suite.name == name
     assert suite.pictures >= LEAST_PICTURES
     assert (Path(atelier.PROJECT_ROOT) / suite.judge / "dataset.json").is_file()
+
+
+def test_smoke_has_the_brand_suites_panels_at_their_cheapest() -> None:
+    suites = []
+    for name in ("smoke", "brand"):
+        with initialize_config_dir(version_base="1.3", config_dir=str(atelier.CONF_FOLDER)):
+            suites.append(instantiate(compose("evaluate", overrides=[f"suite={name}"]).suite, _convert_="all"))
+    smoke, brand = suites
+    assert [type(panel) for panel in smoke.panels] == [type(panel) for panel in brand.panels]
+    (style,) = [panel for panel in smoke.panels if isinstance(panel, StylePanel)]
+    (copies,) = [panel for panel in smoke.panels if isinstance(panel, MemorisationPanel)]
+    assert (style.off_brand_pictures, copies.prompts, copies.asked) == (64, 0, 0)
