@@ -36,9 +36,9 @@ class SetsBar:
     def over(self, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
         """Go on with another set; None: nobody knows how large it is."""
         if self._total == 0:
-            self._shown.reset(self._task, total=0, visible=True)  # the time counts from the first set
-        self._add(total or 0)
+            self._shown.reset(self._task, visible=True, description=label)  # the time counts from the first set
         self._shown.update(self._task, description=label)
+        self._add(total or 0)
 
         def advance(count: int) -> None:
             if total is None:
