@@ -11,6 +11,7 @@ import importlib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -274,7 +275,8 @@ def _with_hint(message: str, verb: str) -> str:
     if not found:
         return message
     wrong = next(filter(None, found.groups()))
-    known = [key for key in _settings(verb) if not wrong.startswith(f"{key}.")]
+    own = re.findall(r"^(?:  - )?([a-z_]+):", (CONF_FOLDER / f"{verb}.yaml").read_text(), re.MULTILINE)
+    known = [key for key in dict.fromkeys((*own, *_settings(verb))) if not wrong.startswith(f"{key}.")]
     ends = {key.rpartition(".")[2]: key for key in sorted(known, key=lambda key: -key.count("."))}
     end = wrong.rpartition(".")[2]
     close = [ends[end]] if end in ends else difflib.get_close_matches(wrong, known, n=1)
@@ -296,7 +298,8 @@ def _settings(verb: str) -> list[str]:
         if re.fullmatch(r"[\w@]+=[\w/]+", argument) and (CONF_FOLDER / re.split("[@=]", argument)[0]).is_dir()
     ]
     try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+        with warnings.catch_warnings(), initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+            warnings.simplefilter("ignore")  # Hydra told its own already, when it composed these the first time
             return list(_keys(OmegaConf.to_container(compose(verb, overrides=chosen))))
     except (HydraException, OmegaConfBaseException):
         return []
