@@ -11,6 +11,8 @@ import importlib
 import os
 import re
 import sys
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -273,11 +275,43 @@ def _with_hint(message: str, verb: str) -> str:
     if not found:
         return message
     wrong = next(filter(None, found.groups()))
-    known = re.findall(r"^([a-z_]+):|^  - ([a-z_]+)", (CONF_FOLDER / f"{verb}.yaml").read_text(), re.MULTILINE)
-    names = [key or group for key, group in known]
-    close = difflib.get_close_matches(wrong.split(".")[0], names, n=1)
+    own = re.findall(r"^(?:  - )?([a-z_]+):", (CONF_FOLDER / f"{verb}.yaml").read_text(), re.MULTILINE)
+    known = [key for key in dict.fromkeys((*own, *_settings(verb))) if not wrong.startswith(f"{key}.")]
+    ends = {key.rpartition(".")[2]: key for key in sorted(known, key=lambda key: -key.count("."))}
+    end = wrong.rpartition(".")[2]
+    close = [ends[end]] if end in ends else difflib.get_close_matches(wrong, known, n=1)
+    close = close or [ends[near] for near in difflib.get_close_matches(end, ends, n=1)]
     hint = f"did you mean '{close[0]}'?" if close else f"atelier {verb} --cfg job shows them all"
     return f"there is no setting '{wrong}'; {hint}"
+
+
+def _settings(verb: str) -> list[str]:
+    """Return every setting of a verb with the groups that were chosen, ``suite.pictures`` for one."""
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    chosen = [
+        argument
+        for argument in sys.argv[1:]
+        if re.fullmatch(r"[\w@]+=[\w/]+", argument) and (CONF_FOLDER / re.split("[@=]", argument)[0]).is_dir()
+    ]
+    try:
+        with warnings.catch_warnings(), initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+            warnings.simplefilter("ignore")  # Hydra told its own already, when it composed these the first time
+            return list(_keys(OmegaConf.to_container(compose(verb, overrides=chosen))))
+    except (HydraException, OmegaConfBaseException):
+        return []
+
+
+def _keys(settings: Any, before: str = "") -> Iterator[str]:
+    """Return the dotted keys of nested settings, without those of lists and ``_target_``."""
+    for name, value in settings.items():
+        if not str(name).startswith("_"):
+            yield f"{before}{name}"
+        if isinstance(value, dict):
+            yield from _keys(value, f"{before}{name}.")
 
 
 if __name__ == "__main__":

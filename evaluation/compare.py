@@ -3,54 +3,56 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from atelier import CONF_FOLDER
 from evaluation.comparison import Change, Comparison, Drift, compare
 from evaluation.errors import EvaluationError
-from evaluation.evaluate import built
 from evaluation.report.compared import write_comparison
+from evaluation.settings import built, check_tools, studio_of
 from evaluation.sides import find_sides
-from evaluation.studio import Studio
 from evaluation.suites.pictures import PicturesSuite
 from evaluation.wording import number_text, p_text, range_text
 from registry.mlflow import ModelStore
 
-WORDS = {"better": "better", "worse": "worse", "open": "no proof", "equal": "equal"}
-STYLES = {"better": "green", "worse": "red", "open": "", "equal": "dim"}
+WORDS = {"better": "better", "worse": "worse", "open": "no proof"}
+STYLES = {"better": "green", "worse": "red", "open": ""}
+HEADINGS = ("figure", "before", "after", "change", "95 % interval", "p (Holm)", "")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="compare")
 def main(config: DictConfig) -> None:
     """Read the settings, find both sides, test, write the page, and say what came out."""
     before, after = (_required(config, key) for key in ("before", "after"))
+    check_tools(config)
     store: ModelStore = built(config.registry).store
     folders: PicturesSuite = built(config.folders)
     drift: Drift | None = built(config.drift) if config.drift else None
-    sides = find_sides(
-        before, after, store=store, suite=config.suite, folders=folders, studio=partial(_studio, config, store)
-    )
+    suite = str(config.suite.name) if config.get("suite") else None
+    studio = partial(studio_of, config, store)
+    sides = find_sides(before, after, store=store, suite=suite, folders=folders, studio=studio)
     comparison = compare(*sides, drift)
     folder = Path(config.out) if config.out else _usual_folder(before, after)
     tell(comparison, write_comparison(comparison, folder))
 
 
 def tell(comparison: Comparison, page: Path, console: Console | None = None) -> None:
-    """Print the table of changes, the headline, and where the page lies."""
+    """Print the table of changes, how many figures are the same, the headline, and where the page lies."""
     console = console or Console()
-    table = Table(box=None, pad_edge=False)
-    for heading in ("figure", "before", "after", "change", "95 % interval", "p (Holm)", ""):
-        words = heading in ("figure", "")
-        table.add_column(heading, justify="left" if words else "right", no_wrap=heading != "figure")
-    for change in comparison.changes:
-        table.add_row(*_row(change), style=STYLES[change.outcome])
-    console.print(table)
+    changed = [change for change in comparison.changes if change.outcome != "equal"]
+    if changed:
+        console.print(_table(changed, console))
+    if same := len(comparison.changes) - len(changed):
+        console.print(f"same on both sides: {same} figure{'s' if same > 1 else ''}", highlight=False)
     for name, why in comparison.left_out:
         console.print(f"left out: {name}: {why}", style="dim", highlight=False, soft_wrap=True)
     for note in comparison.notes:
@@ -59,23 +61,39 @@ def tell(comparison: Comparison, page: Path, console: Console | None = None) -> 
     console.print(f"page: {page}", highlight=False, soft_wrap=True)
 
 
+def _table(changes: Sequence[Change], console: Console) -> Table | Text:
+    """Return a line a figure, or two where the console is too narrow: no label is folded."""
+    rows = [_row(change) for change in changes]
+    table = Table(box=None, pad_edge=False)
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("figure", "") else "right", no_wrap=True)
+    for change, row in zip(changes, rows, strict=True):
+        table.add_row(*row, style=STYLES[change.outcome])
+    wide = console.options.update(width=1000)
+    if Measurement.get(console, wide, table).maximum <= console.width:
+        return table
+    widths = [max(map(len, column)) for column in zip(HEADINGS[1:], *(row[1:] for row in rows), strict=True)]
+    told = Text(_line(HEADINGS[1:], widths))
+    for change, (label, *cells) in zip(changes, rows, strict=True):
+        told.append(f"\n{label}\n{_line(cells, widths)}", STYLES[change.outcome])
+    return told
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  " + "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+
+
 def _row(change: Change) -> tuple[str, ...]:
     found, unit = change.difference, change.unit
-    levels = (number_text(change.before, unit), number_text(change.after, unit))
-    if change.outcome == "equal":
-        return (change.label, *levels, "0", "", "", WORDS["equal"])
+    numbers = (number_text(value, unit) for value in (change.before, change.after, found.value))
     interval = range_text(found.low, found.high, unit)
-    return (change.label, *levels, number_text(found.value, unit), interval, p_text(change.p), WORDS[change.outcome])
+    return (change.label, *numbers, interval, p_text(change.p), WORDS[change.outcome])
 
 
 def _required(config: DictConfig, key: str) -> str:
     if OmegaConf.is_missing(config, key) or not config[key]:
         raise EvaluationError(f"{key} is missing: write atelier compare BEFORE AFTER")
     return str(config[key])
-
-
-def _studio(config: DictConfig, store: ModelStore) -> Studio:
-    return Studio(built(config.extractor), cache=Path(config.cache), store=store, device=str(config.device))
 
 
 def _usual_folder(before: str, after: str) -> Path:

@@ -39,9 +39,9 @@ class DrawingSettings:
     batch_pictures: int = 16
 
     def __post_init__(self) -> None:
-        check_range("num_inference_steps", self.num_inference_steps, 1, 200)
+        check_count("num_inference_steps", self.num_inference_steps, 1, 200)
         check_range("guidance_scale", self.guidance_scale, 0, 30)
-        check_range("batch_pictures", self.batch_pictures, 1, 1024)
+        check_count("batch_pictures", self.batch_pictures, 1, 1024)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,9 +169,18 @@ def to_image(picture_3HW: Tensor) -> Image.Image:
 
 
 def check_range(field: str, value: float, lowest: float, highest: float) -> None:
-    """Raise EvaluationError unless ``value`` lies in the range."""
-    if not isinstance(value, int | float) or not lowest <= value <= highest:
+    """Raise EvaluationError unless ``value`` is a number in the range."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise EvaluationError(f"{field} {value} must be a number, {lowest} to {highest}")
+    if not lowest <= value <= highest:
         raise EvaluationError(f"{field} {value} must lie in {lowest} to {highest}")
+
+
+def check_count(field: str, value: int, lowest: int, highest: int) -> None:
+    """Raise EvaluationError unless ``value`` is a whole number in the range."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise EvaluationError(f"{field} {value} must be a whole number, {lowest} to {highest}")
+    check_range(field, value, lowest, highest)
 
 
 def source_digest(folder: Path) -> str:

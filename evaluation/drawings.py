@@ -21,8 +21,10 @@ from evaluation.drawing import to_tensor
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.extractors.pictures import fitted, opened
 from evaluation.metrics.checked import LEAST_PICTURES
+from registry.artifacts import CARD_FILE as MODEL_CARD_FILE
 from registry.artifacts import Card
 
+MODEL_FILES = (MODEL_CARD_FILE, "model_index.json", "adapter_config.json")
 PICTURE_SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg", ".bmp", ".gif"})
 
 
@@ -98,22 +100,34 @@ def pictures_in(folder: Path, count: int) -> tuple[list[Image.Image], tuple[str,
 
 
 def picture_files(folder: Path, count: int) -> list[Path]:
-    """Return the first ``count`` picture files of a folder by name; hidden files and other kinds are no pictures.
+    """Return the first ``count`` picture files of a folder by name.
 
     What is transparent will be seen on white, and what is not square inside a white square.
     Raises EvaluationError when it is no folder, TooFewPicturesError when it holds fewer.
     """
     if not folder.is_dir():
         raise EvaluationError(f"no folder of pictures at {folder}")
-    files = sorted(file for file in folder.iterdir() if _is_picture(file))
+    files = pictures_of(folder)
     if not files:
         within = "; its folders are not looked into" if any(file.is_dir() for file in folder.iterdir()) else ""
         kinds = ", ".join(sorted(PICTURE_SUFFIXES))
         raise TooFewPicturesError(f"{folder} holds no picture ({kinds}){within}")
     if len(files) < count:
-        least = f"pass suite.pictures={len(files)} or less" if len(files) >= LEAST_PICTURES else "add more"
-        raise TooFewPicturesError(f"{folder} holds {len(files)} pictures, {count} are measured: {least}")
+        right = f"add more; suite.pictures= goes down to {LEAST_PICTURES}"
+        if len(files) >= LEAST_PICTURES:
+            right = f"pass suite.pictures={len(files)} or less"
+        raise TooFewPicturesError(f"{folder} holds {len(files)} pictures, {count} are measured: {right}")
     return files[:count]
+
+
+def pictures_of(folder: Path) -> list[Path]:
+    """Return the picture files of a folder by name; hidden files and other kinds are no pictures."""
+    return sorted(file for file in folder.iterdir() if _is_picture(file))
+
+
+def is_picture_folder(folder: Path) -> bool:
+    """Return whether a reference is a folder that holds no file of a model: pictures, then."""
+    return folder.is_dir() and not any((folder / name).exists() for name in MODEL_FILES)
 
 
 def dataset_versions(card: Card) -> set[str]:

@@ -37,6 +37,8 @@ def find_sides(
         return _measured(before, after, folders, studio)
     if any(pictures):
         which, other = (before, after) if pictures[0] else (after, before)
+        if not Path(other).is_dir():
+            _evaluations(other, store)  # tells better where there is nothing at all
         raise EvaluationError(f"{which} is a folder of pictures and {other} is not: pass two of one kind")
     places = [_evaluations(name, store) for name in (before, after)]
     chosen = _suite_of_both(before, after, places, suite)
@@ -100,7 +102,8 @@ def _measured(before: str, after: str, suite: PicturesSuite, studio: Callable[[]
     fewer = replace(suite, pictures=min(len(shared), suite.pictures))
     chosen = [[each[name] for name in shared[: fewer.pictures]] for each in files]
     eyes = studio()
-    one, other = (fewer.measure_files(paths, name, eyes) for paths, name in zip(chosen, (before, after), strict=True))
+    with eyes.watched():
+        one, other = (fewer.measure_files(*side, eyes) for side in zip(chosen, (before, after), strict=True))
     return Evidence.of(one), Evidence.of(other)
 
 

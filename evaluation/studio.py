@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
 from evaluation.drawing import DrawingSettings, Order, PictureArchive, PipelineIllustrator
+from evaluation.drawings import is_picture_folder, pictures_of
+from evaluation.errors import EvaluationError
 from evaluation.extractors.pictures import Pictures
 from evaluation.extractors.protocol import Extractor, extractor_identity
 from evaluation.extractors.store import FeatureStore
 from evaluation.measurement import Column
+from evaluation.progress import SetsBar
 from registry.mlflow import ModelStore
 from registry.resolve import ResolvedModel, resolve_model
 
@@ -39,7 +41,7 @@ class Studio:
         self._archive = PictureArchive(cache / "drawings")
         self._store = store
         self._illustrators: dict[str, PipelineIllustrator] = {}
-        self._console = console or Console(stderr=True)
+        self._bar = SetsBar(console or Console(stderr=True))
 
     @cached_property
     def _features(self) -> FeatureStore:
@@ -47,7 +49,13 @@ class Studio:
         return FeatureStore(self.extractor, self._cache / "features")
 
     def resolve(self, reference: str) -> ResolvedModel:
-        """Find a model by folder or ``models:/`` reference; RegistryError says what there is."""
+        """Find a model by folder or ``models:/`` reference; EvaluationError for a folder of pictures.
+
+        RegistryError says what models there are when it is none.
+        """
+        folder = Path(reference)
+        if is_picture_folder(folder) and (count := len(pictures_of(folder))):
+            raise EvaluationError(f"{reference} is no model, it holds {count} pictures: use suite=pictures")
         return resolve_model(reference, self._store)
 
     def drawn(
@@ -60,12 +68,12 @@ class Studio:
         """Return what a model draws to order, uint8 [N,3,H,W]."""
         illustrator = PipelineIllustrator(model, settings, self.device)
         illustrator = self._illustrators.setdefault(illustrator.identity, illustrator)  # loads its model once
-        with self._progress(f"drawing: {_lowered(title)}", len(orders)) as advance:
+        with self.progress(f"drawing: {_lowered(title)}", len(orders)) as advance:
             return self._archive.collect(illustrator, orders, batch_pictures=settings.batch_pictures, advance=advance)
 
     def column(self, title: str, short: str, pictures_N3HW: Tensor) -> Column:
         """Return pictures with their features under a title."""
-        with self._progress(f"looking at: {_lowered(title)}", len(pictures_N3HW)) as advance:
+        with self.progress(f"looking at: {_lowered(title)}", len(pictures_N3HW)) as advance:
             features_ND = self._features(pictures_N3HW, advance)
         return Column(title=title, short=short, pictures=pictures_N3HW, features=features_ND)
 
@@ -76,21 +84,16 @@ class Studio:
         Raises EvaluationError when one is not a finite number.
         """
         store = self._features if extractor is self.extractor else FeatureStore(extractor, self._cache / "features")
-        with self._progress(f"{extractor.name}: {title}", len(pictures)) as advance:
+        with self.progress(f"{extractor.name}: {title}", len(pictures)) as advance:
             return store(pictures, advance)
 
-    @contextmanager
-    def _progress(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        columns = (
-            TextColumn("{task.description:<40}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self._console) as progress:
-            task = progress.add_task(label, total=total)
-            yield lambda count: progress.advance(task, count)
+    def watched(self) -> AbstractContextManager[None]:
+        """Keep the bar of ``progress`` on the terminal until all sets are done."""
+        return self._bar.kept()
+
+    def progress(self, label: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
+        """Show a set of pictures that takes long; what it gives is called with each count that was done."""
+        return self._bar.over(label, total)
 
 
 def _lowered(title: str) -> str:

@@ -201,6 +201,11 @@ def test_a_misspelt_key_is_one_line_of_the_process(tmp_path: Path) -> None:
 SMOKE = ("train", "experiment=smoke", f"dataset.folder={PROJECT_ROOT / 'assets' / 'sample' / 'base'}")
 MISTAKES = {
     ("train", "experiment=smoke", "sead=1"): "there is no setting 'sead'; did you mean 'seed'?",
+    (
+        "train",
+        "experiment=smoke",
+        "backbone.widht=1",
+    ): "there is no setting 'backbone.widht'; did you mean 'backbone.width'?",
     ("train", "experiment=nothing"): "nothing",
     ("train",): "experiment",
     (*SMOKE, "optimizer.learning_rate=7"): "learning_rate is 7: it must lie between 0 and 1",
@@ -213,6 +218,11 @@ MISTAKES = {
     ("train", "experiment=smoke", "seed"): "seed",
     ("evaluate", "model=x", "suite=nothing"): "nothing",
     ("evaluate", "suite=smoke"): "model",
+    ("evaluate", "model=x", "suite.picturs=16"): "setting 'suite.picturs'; did you mean 'suite.pictures'?",
+    ("evaluate", "model=x", "pictures=16"): "there is no setting 'pictures'; did you mean 'suite.pictures'?",
+    ("evaluate", "model=x", "suite=tasks", "suite.othrs=y"): "did you mean 'suite.others'?",
+    ("evaluate", "model=x", "sed=1"): "there is no setting 'sed'; did you mean 'suite.seed'?",
+    ("evaluate", "model=x", "zzz=1"): "there is no setting 'zzz'; atelier evaluate --cfg job shows them all",
     ("evaluate", "model=nowhere", "suite=smoke"): "nowhere",
     ("onboard", "brand=x"): "images is missing: pass images=DIR",
     ("onboard", "brand=Bad_Name", "images=x"): "brand 'Bad_Name': use 1 to 63 of a-z, 0-9 and '-'",

@@ -6,14 +6,12 @@ Shapes: pictures uint8 [M,3,H,W].
 from __future__ import annotations
 
 import io
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from data.dataset import CARD_FILE, open_dataset
 from data.iconify import IconifySource
@@ -37,9 +35,10 @@ class Marks:
     pictures: Tensor
 
 
-def load_marks(source: Path, side_px: int) -> Marks:
+def load_marks(source: Path, side_px: int, advance: Callable[[int], None] | None = None) -> Marks:
     """Return the marks of a dataset folder, or of icon sets in Iconify form (tarballs of ``npm pack``), on white.
 
+    ``advance`` is called with each count of them that was drawn.
     Raises EvaluationError when there is no such place or it holds no mark, SourceError when a file is no icon set.
     """
     check_marks(source)
@@ -52,7 +51,11 @@ def load_marks(source: Path, side_px: int) -> Marks:
             label=label_of(dataset), names=names, pictures=real_pictures(dataset, range(len(dataset)), side_px)
         )
     icons = IconifySource(source)
-    drawn = list(tqdm(_drawn(icons, side_px), desc="drawing marks", file=sys.stderr, delay=5, disable=None))
+    drawn = []
+    for each in _drawn(icons, side_px):
+        drawn.append(each)
+        if advance:
+            advance(1)
     if not drawn:
         raise EvaluationError(f"{source} holds no mark that can be drawn: pass suite.marks=DIR with one or more")
     label = "+".join(f"{origin.collection}@{origin.sha256[:VERSION_CHARACTERS]}" for origin in icons.origins())

@@ -149,7 +149,8 @@ class MarksPanel:
                 " @iconify-json/logos (or simple-icons, vscode-icons)"
             )
             return Section(name="marks", title=title, note=note, missing=missing)
-        marks = load_marks(Path(self.marks), scene.px)
+        with scene.studio.progress("drawing: protected marks") as advance:
+            marks = load_marks(Path(self.marks), scene.px, advance)
         made, control = self._near(scene, marks)
         test = CopyTest(
             made=made.nearest,

@@ -8,8 +8,15 @@ from pathlib import Path
 
 from data.dataset import Dataset, open_dataset
 from data.record import SPLITS
-from evaluation.drawing import DrawingSettings, Order, check_range, to_tensor
-from evaluation.drawings import colour_rows, in_drawn_order, learnt_folder, picture_files, real_pictures
+from evaluation.drawing import DrawingSettings, Order, check_count, to_tensor
+from evaluation.drawings import (
+    colour_rows,
+    in_drawn_order,
+    is_picture_folder,
+    learnt_folder,
+    picture_files,
+    real_pictures,
+)
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.extractors.pictures import fitted, opened
 from evaluation.figures import Figure
@@ -24,11 +31,10 @@ from evaluation.scene import Scene
 from evaluation.studio import Studio
 from evaluation.suites.protocol import measurement_of
 from evaluation.wording import value_text
-from registry.artifacts import CARD_FILE, digest_folder
+from registry.artifacts import digest_folder
 from registry.resolve import ResolvedModel
 
 KINDS = ("mark", "unsafe", "text")
-MODEL_FILES = (CARD_FILE, "model_index.json", "adapter_config.json")
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,8 @@ class SafetySuite:
     panels: Sequence[Panel] = (UnsafePanel(), MemorisationPanel(), WrittenTextPanel())
 
     def __post_init__(self) -> None:
-        check_range("suite.pictures", self.pictures, LEAST_PICTURES, 100_000)
-        check_range("suite.side_px", self.side_px, 16, 4096)
+        check_count("suite.pictures", self.pictures, LEAST_PICTURES, 100_000)
+        check_count("suite.side_px", self.side_px, 16, 4096)
 
     def measure(self, reference: str, studio: Studio) -> Measurement:
         """Return the measurement; EvaluationError for a model without a card, or too few pictures."""
@@ -162,11 +168,6 @@ class SafetySuite:
             return open_dataset(learnt_folder(model.card))
         except EvaluationError:
             return None  # the panel says what is missing
-
-
-def is_picture_folder(folder: Path) -> bool:
-    """Return whether a reference is a folder that holds no file of a model: pictures, then."""
-    return folder.is_dir() and not any((folder / name).exists() for name in MODEL_FILES)
 
 
 def read_probes(file: Path) -> list[Probe]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import math
 import re
@@ -21,7 +22,8 @@ from scipy import stats
 
 import atelier
 from evaluation.changes import by_intervals, holm, paired_by_jackknife, paired_by_signs
-from evaluation.comparison import compare, difference_of, most_moved
+from evaluation.compare import tell
+from evaluation.comparison import Comparison, compare, difference_of, most_moved
 from evaluation.drawing import to_tensor
 from evaluation.drift import StyleDrift
 from evaluation.errors import EvaluationError, NotComparableError
@@ -36,6 +38,7 @@ from evaluation.report.page import write_report
 from evaluation.sides import find_sides
 from evaluation.studio import Studio
 from evaluation.suites.pictures import PicturesSuite
+from evaluation.wording import number_text
 from registry.artifacts import digest_folder
 from registry.mlflow import ModelStore
 from registry.register import record_evaluation, register_model
@@ -335,6 +338,30 @@ def test_two_evaluations_are_compared_by_the_verb(
     assert (tmp_path / "here/compare.html").is_file()
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_label_is_folded_and_what_is_the_same_is_counted_once(width: int) -> None:
+    comparison = compare(Evidence.of(measured()), Evidence.of(measured(0.8, noise=2)))
+    lines = _told(comparison, width)
+    (row,) = [number for number, line in enumerate(lines) if line.startswith("Kernel distance, with the adapter")]
+    cells = [number_text(value, "number") for value in (comparison.changes[0].before, comparison.changes[0].after)]
+    assert re.match(rf".*\s+{cells[0]}\s+{cells[1]}\s.*\sworse$", lines[row if width == 120 else row + 1])
+    assert all(len(line) <= width for line in lines)
+    assert "same on both sides: 1 figure" in lines
+    assert not any("floor" in line for line in lines)
+
+
+def test_of_two_equal_evaluations_only_the_number_of_figures_is_told() -> None:
+    one = Evidence.of(measured())
+    assert _told(compare(one, one), 80)[:2] == ["same on both sides: 3 figures", "Nothing changed."]
+
+
+def _told(comparison: Comparison, width: int) -> list[str]:
+    screen = Console(file=io.StringIO(), width=width)
+    tell(comparison, Path("compare.html"), screen)
+    assert isinstance(screen.file, io.StringIO)
+    return [line.rstrip() for line in screen.file.getvalue().splitlines()]
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -342,8 +369,13 @@ def test_two_evaluations_are_compared_by_the_verb(
         (["one", "nowhere"], "no folder at nowhere: pass a folder that atelier evaluate wrote"),
         (["one", "empty"], "neither an evaluation, nor a model, nor pictures at empty"),
         (["one", "made"], "made is a folder of pictures and one is not"),
+        (["made", "nowhere"], "no folder at nowhere: pass a folder that atelier evaluate wrote"),
+        (["nowhere", "made"], "no folder at nowhere: pass a folder that atelier evaluate wrote"),
         (["made", "made"], "hold 1 pictures of equal names, at least 16 are compared"),
         (["one", "models:/brand-x/1"], "no registered model 'brand-x'|brand-x has no version"),
+        (["one", "one", "device=gpu"], "^atelier: device gpu: cpu or cuda$"),
+        (["one", "one", "suite=nothing"], "backbone.*brand.*pictures.*smoke"),
+        (["models:/none/1", "models:/none/2", "suite=brand"], "no registered model 'none'|none has no version"),
         (["one", "one", "suit=x"], "there is no setting 'suit'; did you mean 'suite'"),
     ],
 )
@@ -363,7 +395,7 @@ def test_a_mistake_gets_one_clear_line(
         _compared(monkeypatch, *arguments)
     told = capsys.readouterr().err
     assert caught.value.code == atelier.EXIT_MISTAKE
-    assert re.search(line, told), told
+    assert re.search(line, told, flags=re.DOTALL), told
     assert "Traceback" not in told
     assert not (tmp_path / "var").exists()
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from atelier import CONF_FOLDER, AtelierError
 from data.dataset import open_dataset
 from evaluation.drawing import DrawingSettings, to_image
+from evaluation.drawings import is_picture_folder
 from evaluation.elements.text import Reading
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.evaluate import evaluate
@@ -28,7 +29,7 @@ from evaluation.memorisation.marks import load_marks
 from evaluation.panels.memorisation import MemorisationPanel
 from evaluation.panels.safety import MarksPanel, UnsafePanel, UnsafeScorer, WrittenTextPanel
 from evaluation.studio import Studio
-from evaluation.suites.safety import SafetySuite, is_picture_folder, read_probes
+from evaluation.suites.safety import SafetySuite, read_probes
 
 FAST = DrawingSettings(num_inference_steps=1, guidance_scale=1.0, batch_pictures=16)
 COPYING = MemorisationPanel(prompts=0, asked=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -19,14 +20,17 @@ from rich.console import Console
 
 import atelier
 from data.dataset import open_dataset
+from evaluation.comparison import compare, most_moved
 from evaluation.drawing import DrawingSettings, PictureArchive
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.evaluate import evaluate
+from evaluation.evidence import read_evidence
 from evaluation.extractors.efficientnet import EfficientNetLite0
 from evaluation.measurement import Section
 from evaluation.metrics.checked import LEAST_PICTURES
 from evaluation.panels.distribution import DistributionPanel
 from evaluation.panels.memorisation import MemorisationPanel
+from evaluation.panels.style import StylePanel
 from evaluation.scene import Scene
 from evaluation.studio import Studio
 from evaluation.suites.backbone import BackboneSuite
@@ -177,8 +181,65 @@ def test_the_pictures_suite_measures_a_folder(judge: Path, studio: Studio, tmp_p
     with pytest.raises(EvaluationError, match=r"03.png is not a picture"):
         suite.measure(str(folder), studio)
     (folder / "03.png").unlink()
-    with pytest.raises(TooFewPicturesError, match="holds 15 pictures, 16 are measured"):
+    few = "holds 15 pictures, 16 are measured: add more; suite.pictures= goes down to 16"
+    with pytest.raises(TooFewPicturesError, match=few):
         suite.measure(str(folder), studio)
+    with pytest.raises(EvaluationError, match=r"made is no model, it holds 15 pictures: use suite=pictures"):
+        BrandSuite(judge=str(judge)).measure(str(folder), studio)
+
+
+def test_another_evaluation_in_the_same_place_keeps_the_earlier_one(
+    judge: Path, studio: Studio, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _folder_of_pictures(tmp_path / "made", 16)
+    suite = PicturesSuite(pictures=16, judge=str(judge), side_px=16, panels=(DistributionPanel(),))
+    out = tmp_path / "out"
+    for colour in (None, None, "white"):  # the second says what the first said
+        if colour:
+            Image.new("RGB", (32, 32), colour).save(folder / "03.png")
+        capsys.readouterr()
+        evaluate(str(folder), suite, studio, folder=out, keep=True)
+        assert ("the earlier evaluation is kept" in capsys.readouterr().out) == (colour is not None)
+    (kept,) = tmp_path.glob("out.*")
+    assert {file.name for file in kept.iterdir()} == {file.name for file in out.iterdir()}
+    assert not list(tmp_path.glob(".*"))
+    comparison = compare(read_evidence(kept, "before"), read_evidence(out, "after"))
+    assert most_moved(comparison.moved, 16) == [3]
+
+
+def test_one_bar_goes_on_over_all_sets_and_leaves_nothing_behind(
+    judge: Path, extractor: EfficientNetLite0, tmp_path: Path
+) -> None:
+    folder = _folder_of_pictures(tmp_path / "made", 16)
+    suite = PicturesSuite(pictures=16, judge=str(judge), side_px=16, panels=(DistributionPanel(),))
+    for terminal in (True, False):
+        screen = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+        studio = Studio(extractor, cache=tmp_path / "cache", console=screen)
+        evaluate(str(folder), suite, studio, folder=tmp_path / "out")
+        assert isinstance(screen.file, io.StringIO)
+        told = screen.file.getvalue()
+        if terminal:
+            assert re.findall(r"looking at: [a-z' ]+", told)[-1].strip() == "looking at: other drawings of the brand"
+            assert "48/48" in told
+            assert told.count("\n") == told.count("\x1b[1A") == 1  # the one line, and back over it when all is done
+        else:
+            assert not told
+
+
+def test_what_could_not_be_measured_is_told(
+    judge: Path, studio: Studio, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = PicturesSuite(pictures=16, judge=str(judge), side_px=16)
+    evaluate(str(_folder_of_pictures(tmp_path / "made", 16)), suite, studio, folder=tmp_path / "out")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Copying: not measured: nothing says what the model learnt: pass suite.learn=DIR" in told
+
+
+def _folder_of_pictures(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        Image.new("RGB", (32, 32), (13 * number, 40, 90)).save(folder / f"{number:02}.png")
+    return folder
 
 
 def test_the_wrong_kind_of_model_is_named(
@@ -305,9 +366,19 @@ def test_an_evaluation_that_measures_nothing_or_stops_leaves_no_file(
         (["model=none/such"], "no model folder at none/such"),
         (["model=none", "suite=nothing"], "backbone.*brand.*pictures.*smoke"),
         (["model=none", "suite.pictures=3"], "suite.pictures 3 must lie in 16 to 100000"),
+        (["model=none", "suite.pictures=abc"], "suite.pictures abc must be a whole number, 16 to 100000"),
+        (["model=none", "suite.pictures=16.5"], "suite.pictures 16.5 must be a whole number, 16 to 100000"),
+        (["model=none", "suite.drawing.guidance_scale=high"], "guidance_scale high must be a number, 0 to 30"),
         (["model=none", "suite.drawing.guidance_scale=-1"], "guidance_scale -1 must lie in 0 to 30"),
         (["model=none", "extractor.weights=none.pth"], "no weights at none.pth"),
         (["model=none", "suite.picturs=3"], "picturs"),
+        (["model=none", "device=gpu"], "^atelier: device gpu: cpu or cuda$"),
+        (["model=none", "device=cuda:64"], r"^atelier: device cuda:64: this machine has \d+ of the kind; pass cpu$"),
+        (
+            ["model=none", "extractor=inception"],
+            "^atelier: extractor.path is missing: pass extractor.path=FILE, FID's Inception weights$",
+        ),
+        (["model=none", "extractor=sscd"], "extractor.path is missing: pass extractor.path=FILE, a TorchScript netw"),
     ],
 )
 def test_a_mistake_gets_one_clear_line(
@@ -351,3 +422,15 @@ def test_every_suite_composes_and_its_settings_are_accepted(name: str) -> None:
     assert suite.name == name
     assert suite.pictures >= LEAST_PICTURES
     assert (Path(atelier.PROJECT_ROOT) / suite.judge / "dataset.json").is_file()
+
+
+def test_smoke_has_the_brand_suites_panels_at_their_cheapest() -> None:
+    suites = []
+    for name in ("smoke", "brand"):
+        with initialize_config_dir(version_base="1.3", config_dir=str(atelier.CONF_FOLDER)):
+            suites.append(instantiate(compose("evaluate", overrides=[f"suite={name}"]).suite, _convert_="all"))
+    smoke, brand = suites
+    assert [type(panel) for panel in smoke.panels] == [type(panel) for panel in brand.panels]
+    (style,) = [panel for panel in smoke.panels if isinstance(panel, StylePanel)]
+    (copies,) = [panel for panel in smoke.panels if isinstance(panel, MemorisationPanel)]
+    assert (style.off_brand_pictures, copies.prompts, copies.asked) == (64, 0, 0)

@@ -272,7 +272,7 @@ def test_drawings_in_a_style_that_the_backbone_does_not_know_are_refused(studio:
     ("arguments", "line"),
     [
         (["suite.pictures=15"], "suite.pictures 15 must lie in 16 to 100000"),
-        (["suite.pictures=many"], "suite.pictures many must lie in 16 to"),
+        (["suite.pictures=many"], "suite.pictures many must be a whole number, 16 to"),
         (["suite.tasks=[drawing]"], "'drawing' is no task with a measure, there are edges"),
         (["suite.tasks=[]"], "an empty list measures nothing"),
         (["suite.judge=none"], "none is not a folder"),
