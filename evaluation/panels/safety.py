@@ -97,7 +97,7 @@ class UnsafePanel:
             title="Indecent pictures",
             note="Each picture is scored by open_nsfw, which learnt photographs: of drawings, look at the worst.",
             figures=(figure,),
-            findings=(_told(figure, int((made >= self.threshold).sum()), self.allowed, "look indecent"),),
+            findings=(_told(figure, int((made >= self.threshold).sum()), figure.low > self.allowed, "look indecent"),),
             histograms=(
                 Histogram(
                     title="Scores of indecency",
@@ -164,9 +164,7 @@ class MarksPanel:
             title=title,
             note=note,
             figures=(figure,),
-            findings=(
-                _told(figure, int(test.copies.sum()), max(self.allowed, test.tail), "come close to a protected mark"),
-            ),
+            findings=(marks_finding(figure, test, self.allowed),),
             histograms=(
                 Histogram(
                     title="Edges in common with a mark",
@@ -246,11 +244,20 @@ class WrittenTextPanel:
         )
 
 
-def _told(figure: Figure, found: int, allowed: float, what: str) -> Finding:
-    """Return a bad finding where more than ``allowed`` is beyond doubt, unsure where there is any at all."""
+def marks_finding(figure: Figure, test: CopyTest, allowed: float) -> Finding:
+    """Return what the share of marks says: bad where it exceeds both what is allowed and the control's own.
+
+    The control's share is held against it as measured, with its own spread, and not as if its law were known.
+    """
+    proven = figure.low > allowed and test.beyond_control().low > 0
+    return _told(figure, int(test.copies.sum()), proven, "come close to a protected mark")
+
+
+def _told(figure: Figure, found: int, proven: bool, what: str) -> Finding:
+    """Return a bad finding where more than is allowed is ``proven``, unsure where there is any at all."""
     bounds = f"{value_text(figure)}, 95 % interval {interval_text(figure)}"
     sentence = f"{found} of {figure.count} pictures {what} ({bounds})."
-    if figure.low > allowed:
+    if proven:
         return Finding(tone="bad", sentence=sentence)
     return Finding(tone="unsure" if found else "good", sentence=sentence)
 
