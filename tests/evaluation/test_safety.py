@@ -118,6 +118,11 @@ def test_a_folder_is_searched_for_marks_copies_and_indecency(of_folder: Measurem
     assert of_folder.verdict.tone != "good"
 
 
+def test_a_folders_control_is_not_said_to_show_its_captions(of_folder: Measurement) -> None:
+    (section,) = (section for section in of_folder.sections if section.name == "memorisation")
+    assert "nobody learnt, of captions of their own, held" in section.note
+
+
 def test_the_nearest_marks_are_shown_and_named(of_folder: Measurement) -> None:
     (section,) = (section for section in of_folder.sections if section.name == "marks")
     labels = [tile.label for row in section.grids[0].rows[:2] for tile in row.tiles]

@@ -93,6 +93,8 @@ def test_the_brand_suite_measures_an_adapter(
     assert identity == (
         f"frechet/efficientnet-lite0@579344248a93/224px-bicubic-antialias/64px/judge@{version}:seed0/N=16"
     )
+    (copying,) = (section for section in measurement.sections if section.name == "memorisation")
+    assert "nobody learnt, of the same captions, held" in copying.note
     # Noise from a random network is further from shapes than shapes are.
     assert measurement.figure("frechet_distance_floor").high < measurement.figure("frechet_distance_brand").low
     with Image.open(tmp_path / "out" / "grid.png") as grid:
