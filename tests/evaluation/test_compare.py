@@ -313,7 +313,7 @@ def test_the_page_and_its_figures_are_whole(tmp_path: Path) -> None:
     told = json.loads((tmp_path / "changes.json").read_text())
     assert [change["outcome"] for change in told["changes"]] == ["worse", "equal", "worse"]
     text = page.read_text()
-    assert "a &lt;b&gt;" in text
+    assert "a &lt;b&gt;" in text and "32 pictures of equal prompts and seeds" in text
     assert not re.search(r"https?://|<script|@import", re.sub(r"data:[^\"]+", "", text))
     assert render_comparison(compare(comparison.before, comparison.before)).count("No picture changed.") == 1
 
@@ -418,7 +418,10 @@ def test_folders_of_pictures_of_equal_names_are_compared(tmp_path: Path, make_da
         studio=lambda: studio,
     )
     assert one.asked == other.asked == tuple(f"{number:02}" for number in range(1, 18))
-    assert float(compare(one, other).moved.max()) > 0
+    comparison = compare(one, other)
+    assert float(comparison.moved.max()) > 0
+    page = render_comparison(comparison)
+    assert "17 pictures of equal names" in page and "prompts and seeds" not in page and "same prompts" not in page
 
 
 def _no_studio() -> Studio:
