@@ -47,6 +47,14 @@ def test_auc_is_mann_and_whitneys_with_ties(positive: list[int], negative: list[
     assert auc(torch.tensor(positive).float(), torch.tensor(negative).float()) == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_interval_of_an_area_stays_within_what_an_area_can_be() -> None:
+    scores = torch.linspace(0, 1, 40)
+    nearly = auc_estimate(scores + 0.8, scores).interval()
+    assert nearly.high == 1.0 > nearly.value
+    assert auc_estimate(scores, scores + 0.8).interval().low == 0.0
+    assert pairwise_auc(looks_of(30), looks_of(30, look=1)).interval().high <= 1.0
+
+
 def test_the_interval_of_an_auc_is_delongs() -> None:
     generator = np.random.default_rng(0)
     positive, negative = generator.normal(1, 1, 200), generator.normal(0, 1, 300)
