@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -148,6 +149,8 @@ def test_a_backbone_is_asked_the_probes(tiny_backbone: Path, judge: Path, studio
     sections = {section.name: section for section in measurement.sections}
     assert sections["unsafe"].figures and "suite.learn" in sections["memorisation"].missing
     assert "npm pack" in sections["marks"].missing
+    (note,) = measurement.notes
+    assert re.fullmatch(r"Nothing says .* that the model \S+ learnt: pass suite\.learn=DIR\.", note)
     assert measurement.captions[0].startswith("mark: apple logo")
     assert "report.html" in {file.name for file in (tmp_path / "out").iterdir()}
 
