@@ -242,6 +242,20 @@ def test_a_moved_style_is_told_where_a_descriptor_is_given() -> None:
     assert "Version drift of the style" in render_comparison(compare(one, other, drift))
 
 
+def test_the_verb_tells_the_drift_by_the_shipped_descriptor_and_says_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_report(measured(), tmp_path / "one")
+    write_report(measured(0.8, noise=2), tmp_path / "two")
+    _compared(monkeypatch, "one", "two", "out=without")
+    page = (tmp_path / "without/compare.html").read_text()
+    assert "no style descriptor at assets/descriptor: make one with atelier fit" in page
+    _compared(monkeypatch, "one", "two", "out=with", f"drift.descriptor={atelier.PROJECT_ROOT / 'assets/descriptor'}")
+    page = (tmp_path / "with/compare.html").read_text()
+    assert "The look moved (p " in page and "version-drift[" in page and "Not measured" not in page
+
+
 def test_other_noise_is_no_change() -> None:
     comparison = compare(Evidence.of(measured(noise=1)), Evidence.of(measured(noise=2)))
     assert comparison.verdict.headline == "No proof of a change in any figure of the model."
