@@ -90,7 +90,7 @@ VERBS = {
         "measure a model and write report.html",
         text_keys=(
             *("model", "out", "extractor.path"),
-            *("suite.judge", "suite.learn", "suite.marks", "suite.probes", "suite.others", "suite.run"),
+            *("suite.judge", "suite.learn", "suite.marks", "suite.probes", "suite.others", "suite.run", "suite.golden"),
         ),
     ),
     "fit": Verb(

@@ -1,11 +1,12 @@
-"""Whether the look of a model's pictures moved between two versions: what ``atelier compare drift=…`` adds.
+"""Whether the look of a model's pictures moved between two versions: what ``atelier compare`` adds to its figures.
 
 Shapes: pictures uint8 [N,3,H,W].
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,11 +14,13 @@ from torch import Tensor
 from evaluation.extractors.protocol import Extractor, extractor_identity
 from evaluation.figures import Figure
 from evaluation.measurement import Finding, Section
+from evaluation.style.descriptor import DESCRIPTOR_FOLDER, WEIGHTS_FILE, StyleDescriptor
 from evaluation.style.versions import version_drift
 from evaluation.wording import p_text
 
 MOVED = 0.05
 AT_ONCE = 64
+TITLE = "Version drift of the style"
 NOTE = (
     "The descriptors of both sides' pictures are held against each other as crowds: 0 is no drift. The probability"
     " comes from exchanging before and after within prompts, and is not corrected for the figures above."
@@ -26,27 +29,48 @@ NOTE = (
 
 @dataclass(frozen=True, kw_only=True)
 class StyleDrift:
-    """Version drift by a style descriptor, any extractor of unit vectors."""
+    """Version drift by a style descriptor: a folder with a fitted one, or any extractor of unit vectors.
 
-    descriptor: Extractor
+    Where the folder holds none, the section says so.
+    """
+
+    descriptor: Extractor | str = DESCRIPTOR_FOLDER
+    device: str = "cpu"
     seed: int = 0
 
     def __call__(self, before_N3HW: Tensor, after_N3HW: Tensor) -> Section:
-        """Return the drift and what it says.  Raises TooFewPicturesError for fewer than 16 pictures."""
-        found = version_drift(self._described(before_N3HW), self._described(after_N3HW), seed=self.seed)
+        """Return the drift and what it says.
+
+        Raises TooFewPicturesError for fewer than 16 pictures, EvaluationError for a descriptor that is broken.
+        """
+        if isinstance(self.descriptor, str):
+            if not (Path(self.descriptor) / WEIGHTS_FILE).is_file():
+                missing = (
+                    f"no style descriptor at {self.descriptor}: make one with atelier fit fitted=descriptor, and pass"
+                    " drift.descriptor=DIR"
+                )
+                return Section(name="drift", title=TITLE, note=NOTE, missing=missing)
+            loaded = StyleDescriptor(self.descriptor, self.device)
+            return replace(self, descriptor=loaded)(before_N3HW, after_N3HW)
+        return self._measured(self.descriptor, before_N3HW, after_N3HW)
+
+    def _measured(self, descriptor: Extractor, before_N3HW: Tensor, after_N3HW: Tensor) -> Section:
+        described = (_described(descriptor, pictures) for pictures in (before_N3HW, after_N3HW))
+        found = version_drift(*described, seed=self.seed)
         count, px = len(before_N3HW), int(before_N3HW.shape[-1])
-        identity = f"version-drift[{found.bandwidth:.4f}]/{extractor_identity(self.descriptor)}/{px}px/N={count}"
+        identity = f"version-drift[{found.bandwidth:.4f}]/{extractor_identity(descriptor)}/{px}px/N={count}"
         drift = Figure.of("version_drift", found.discrepancy.interval(), count=count, identity=identity, better="lower")
         moved = found.p_value < MOVED
         sentence = f"{'The look moved' if moved else 'No proof that the look moved'} (p {p_text(found.p_value)})."
         return Section(
             name="drift",
-            title="Version drift of the style",
+            title=TITLE,
             note=NOTE,
             figures=(drift,),
             findings=(Finding(tone="unsure" if moved else "good", sentence=sentence),),
         )
 
-    def _described(self, pictures_N3HW: Tensor) -> Tensor:
-        batches = [self.descriptor(batch).cpu() for batch in pictures_N3HW.split(AT_ONCE)]
-        return torch.nn.functional.normalize(torch.cat(batches).double(), dim=1)
+
+def _described(descriptor: Extractor, pictures_N3HW: Tensor) -> Tensor:
+    batches = [descriptor(batch).cpu() for batch in pictures_N3HW.split(AT_ONCE)]
+    return torch.nn.functional.normalize(torch.cat(batches).double(), dim=1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evaluation.comparison import difference_of
@@ -101,14 +102,23 @@ def _curves(measurement: Measurement, lines: Mapping[str, Line]) -> Iterator[Cur
     figures = [figure for figure in measurement.figures if figure.name in lines]
     for identity in dict.fromkeys(figure.identity for figure in figures):
         members = [figure for figure in figures if figure.identity == identity]
-        title, _, _ = figure_label(members[0].name).partition(",")
+        title, labels = _told_apart([figure_label(figure.name) for figure in members])
         yield Curve(
             title=title,
             note="",
             x_label="Version",
             y_label=f"{members[0].better} is better",
-            lines=tuple(lines[figure.name] for figure in members),
+            lines=tuple(replace(lines[each.name], label=label) for each, label in zip(members, labels, strict=True)),
+            unit=members[0].unit,
         )
+
+
+def _told_apart(labels: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Return the title of one curve and what its lines are called: "Precision" and "floor", not "Precision, floor"."""
+    parts = [label.partition(", ") for label in labels]
+    if len(labels) > 1 and len({stem for stem, _, _ in parts}) == 1 and all(rest for _, _, rest in parts):
+        return parts[0][0], [rest for _, _, rest in parts]
+    return labels[0], labels
 
 
 def _unlike(measurement: Measurement, evaluation: Evaluation) -> str:

@@ -89,6 +89,15 @@ def combine(function: Callable[..., Tensor], *estimates: Estimate) -> Estimate:
     return Estimate(float(value), left_out)
 
 
+def ratio_interval(made: Estimate, floor: Estimate) -> Interval:
+    """Return made / floor of two positive estimates, whose interval is taken of the logarithm.
+
+    A ratio spreads further upwards than downwards, its logarithm equally far either way.
+    """
+    ratio = combine(lambda one, other: one.log() - other.log(), made, floor).interval()
+    return Interval(math.exp(ratio.value), math.exp(ratio.low), math.exp(ratio.high))
+
+
 def group_of_rows(count: int, most: int = MOST_GROUPS) -> Tensor:
     """Return int64 [count]: the group that each row is left out with, at most 64 groups, dealt out in turn."""
     return torch.arange(count) % min(count, most)

@@ -93,6 +93,7 @@ class Curve:
     y_label: str
     lines: tuple[Line, ...]
     marks: tuple[tuple[float, str], ...] = ()
+    unit: Unit = "number"
 
 
 @dataclass(frozen=True, kw_only=True)

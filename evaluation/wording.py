@@ -26,6 +26,7 @@ TITLES = {
     "clipscore_share": "Prompt fidelity, from other captions to real drawings",
     "style_on_brand": "Pictures whose style is the brand's",
     "style_separation": "Style: the brand's own drawings told from others (AUC)",
+    "serving_drift": "Serving drift of the style",
     "prompt_drift_worst": "Prompt drift, worst tenth of prompts",
     "leakage_tail": "Leakage: 95th percentile of likeness to learnt drawings",
     "leakage_above": "Leakage: pictures above the threshold",

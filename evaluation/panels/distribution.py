@@ -5,7 +5,6 @@ Shapes: features [N,D].
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from evaluation.figures import Figure, check_comparable
-from evaluation.intervals import Estimate, Interval, combine
+from evaluation.intervals import Estimate, combine, ratio_interval
 from evaluation.measurement import Chart, Column, Curve, Line, Section
 from evaluation.metrics.catalogue import DEFAULT, METRICS, checked_metrics, measured
 from evaluation.metrics.checked import same_count
@@ -104,13 +103,9 @@ def gap_closed(scene: Scene, made: Distances, unadapted: Distances, floor: Dista
 
 
 def ratio_to_floor(scene: Scene, name: str, made: Distances, floor: Distances) -> Figure:
-    """Return made / floor of the Fréchet distances: 1 is as close as real drawings; it leans less on N.
-
-    Its interval is taken of the logarithm, because a ratio spreads further upwards than downwards.
-    """
+    """Return made / floor of the Fréchet distances: 1 is as close as real drawings; it leans less on N."""
     check_comparable(made.figures["frechet"], floor.figures["frechet"])
-    ratio = combine(_log_ratio, made.estimates["frechet"], floor.estimates["frechet"]).interval()
-    interval = Interval(math.exp(ratio.value), math.exp(ratio.low), math.exp(ratio.high))
+    interval = ratio_interval(made.estimates["frechet"], floor.estimates["frechet"])
     return Figure.of(name, interval, count=scene.count, identity=scene.identity("frechet-ratio"), better="lower")
 
 
@@ -145,10 +140,6 @@ def curves_of(sets: Sequence[Distances], family: str) -> tuple[Curve, ...]:
 def _line(distances: Distances, line: Extrapolation) -> Line:
     points = ((0.0, line.estimate.value), *((THOUSAND / size, value) for size, value in line.points))
     return Line(label=distances.title, points=points)
-
-
-def _log_ratio(made: Tensor, floor: Tensor) -> Tensor:
-    return made.log() - floor.log()
 
 
 def _gap(made: Tensor, unadapted: Tensor, floor: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ TESTS = 3
 TITLE = "Copying"
 NOTE = (
     "Each made picture is held against the learnt drawing most like it. The control are as many real drawings that"
-    " nobody learnt, of the same captions, held against the same learnt drawings: they say how alike two drawings of"
+    " nobody learnt, {captions}, held against the same learnt drawings: they say how alike two drawings of"
     " this kind usually are."
 )
 
@@ -67,7 +67,7 @@ class MemorisationPanel:
         gallery = gallery_of(scene)
         if gallery is None:
             missing = "nothing says what the model learnt: pass suite.learn=DIR, the dataset that it learnt from"
-            return Section(name="memorisation", title=TITLE, note=NOTE, missing=missing)
+            return Section(name="memorisation", title=TITLE, note=note_of(scene), missing=missing)
         near, control = self._by_features(scene, gallery)
         feature = self._test(near, control, self.least_feature)
         pixel = self._test(*by_edges(scene, gallery), self.least_edges)
@@ -80,7 +80,7 @@ class MemorisationPanel:
         return Section(
             name="memorisation",
             title=TITLE,
-            note=NOTE,
+            note=note_of(scene),
             figures=figures,
             findings=(finding(copies, pixel, feature, known),),
             histograms=(*_histograms(feature, pixel), *known.histograms),
@@ -144,6 +144,16 @@ class MemorisationPanel:
         title = "Distance to the nearest learnt drawing, as a share of the mean distance to its neighbours"
         each = PerPicture(name="nearest_ratio", title=title, values=values, identity=identity, better="higher")
         return figure, each, of_control
+
+
+def note_of(scene: Scene) -> str:
+    """Return what the section says of its control, which shows the made pictures' captions only where it was asked to.
+
+    A folder of pictures, and prompts that probe, have captions of their own.
+    """
+    asked = [order.prompt for order in scene.orders]
+    same = asked == [scene.judge.records[row].caption for row in scene.judge_rows]
+    return NOTE.format(captions="of the same captions" if same else "of captions of their own")
 
 
 def by_edges(scene: Scene, gallery: Gallery) -> tuple[Neighbours, Neighbours]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from data.dataset import on_ground
 from evaluation.drawing import check_range, to_tensor
 from evaluation.elements.colour import Colours, srgb_of_hex
-from evaluation.elements.estimates import hashed, mean_of, of_left_out, within
+from evaluation.elements.estimates import NOT_NEGATIVE, SHARE, hashed, mean_of, of_left_out
 from evaluation.elements.palette import (
     Palette,
     figure_of,
@@ -152,9 +152,9 @@ class PalettePanel:
             return palette_distance(pooled(palettes[row] for row in rows), brand)
 
         estimates = {
-            "palette_distance": mean_of(distances),
-            "palette_set_distance": of_left_out(together, len(palettes)),
-            "palette_coverage": mean_of(coverage),
+            "palette_distance": mean_of(distances, NOT_NEGATIVE),
+            "palette_set_distance": of_left_out(together, len(palettes), NOT_NEGATIVE),
+            "palette_coverage": mean_of(coverage, SHARE),
         }
         shares = np.stack([shares_of(each, len(brand.colours)) for each, _ in nearest])
         return Seen(palettes, distances, coverage, shares, estimates)
@@ -171,8 +171,7 @@ def _learnt_pictures(scene: Scene) -> list[Tensor]:
 def _figures(scene: Scene, suffix: str, seen: Seen, label: str) -> dict[str, Figure]:
     figures = {}
     for name, estimate in seen.estimates.items():
-        interval = within(estimate.interval(), 0, 1 if name == "palette_coverage" else np.inf)
-        figures[name] = _figure(scene, f"{name}_{suffix}", interval, name, label, BETTER[name])
+        figures[name] = _figure(scene, f"{name}_{suffix}", estimate.interval(), name, label, BETTER[name])
     return figures
 
 

@@ -114,26 +114,32 @@ def _first_steps(
     figure = Figure.of(
         "first_step_excess", interval, count=len(learnt), identity=identity, better="lower", unit="share"
     )
-    threshold = tail_threshold(control, tail)
-    histogram = Histogram(
+    return Remembered(
+        figures=(figure,),
+        histograms=(_first_histogram(known, control, tail_threshold(control, tail)),),
+        grids=(_first_grid(gallery, learnt, places, known, both),),
+        sentence=_remembering(figure),
+    )
+
+
+def _first_histogram(known_P: Tensor, control_P: Tensor, threshold: float) -> Histogram:
+    return Histogram(
         title="What a caption decides at the first step",
         note="A remembered caption calls its drawing up out of pure noise. Above the mark lies the tail of captions"
         " that the model never learnt.",
         x_label="root mean square difference that the caption makes, of 2",
-        values=(("learnt captions", known), ("unseen captions", control)),
+        values=(("learnt captions", known_P), ("unseen captions", control_P)),
         marks=((threshold, number_text(threshold)),),
     )
-    sentence = (
+
+
+def _remembering(figure: Figure) -> str:
+    """Return what the excess at the first step says, empty where it is not proven."""
+    if figure.low <= 0:
+        return ""
+    return (
         f"It remembers captions: at the first step {value_text(figure)} more of the learnt ones than of unseen ones"
         f" decide the picture (95 % interval {interval_text(figure)})."
-        if figure.low > 0
-        else ""
-    )
-    return Remembered(
-        figures=(figure,),
-        histograms=(histogram,),
-        grids=(_first_grid(gallery, learnt, places, known, both),),
-        sentence=sentence,
     )
 
 

@@ -84,7 +84,7 @@ class StylePanel:
             *self._of_fidelity(scene, looks, network),
             *_of_drift(scene, looks, drift, prompts),
             *self._of_leakage(scene, copies),
-            _figure(scene, looks, "style_separation", _within_one(separation.interval()), "higher"),
+            _figure(scene, looks, "style_separation", separation.interval(), "higher"),
         ]
         return Section(
             name="style",
@@ -186,7 +186,7 @@ def _of_drift(scene: Scene, looks: Looks, drift: PromptDrift | None, prompts_N: 
 
 def _findings(figures: list[Figure], separation: Estimate, looks: Looks) -> tuple[Finding, ...]:
     """Say first whether the descriptor may be believed for this brand at all."""
-    area = _within_one(separation.interval())
+    area = separation.interval()
     amount = f"AUC {area.value:.3f}, 95 % interval {area.low:.3f} to {area.high:.3f}"
     if area.value < TRUSTED_AUC:
         sentence = (
@@ -221,7 +221,7 @@ def _histogram(looks: Looks) -> Histogram:
 
 
 def _calibration(looks: Looks, separation: Estimate) -> Table:
-    scale, area = looks.scale, _within_one(separation.interval())
+    scale, area = looks.scale, separation.interval()
     rows = (
         ("brand, unseen", str(len(scale.own)), *_percentiles(scale.own)),
         ("off-brand", str(len(scale.off)), *_percentiles(scale.off)),
@@ -272,11 +272,6 @@ def _figure(scene: Scene, looks: Looks, name: str, interval: Interval, better: B
     metric = name.removesuffix(f"_{scene.suffix}").removesuffix("_unadapted").replace("_", "-")
     identity = scene.identity(metric, looks.identity)
     return Figure.of(name, interval, count=scene.count, identity=identity, better=better, unit=unit)
-
-
-def _within_one(interval: Interval) -> Interval:
-    """Return an interval cut to 0..1, where an area must lie."""
-    return Interval(interval.value, max(0.0, interval.low), min(1.0, interval.high))
 
 
 def _prompt_numbers(scene: Scene) -> Tensor:

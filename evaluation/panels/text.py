@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.elements.estimates import hashed, mean_of, within
+from evaluation.elements.estimates import NOT_NEGATIVE, hashed, mean_of
 from evaluation.elements.text import Reader, Reading, character_error_rate, normal, wanted_text
 from evaluation.figures import Better, Figure, Unit
 from evaluation.intervals import Interval, share_interval
@@ -70,7 +70,7 @@ def text_figures(scene: Scene, words: Words, reader: Reader) -> list[Figure]:
         figures.append(figure("text_exact", suffix, share_interval(exact, len(asked)), "higher", "share"))
         if len(asked) > 1:
             errors = np.array([character_error_rate(read, wanted) for read, wanted in pairs])
-            interval = within(mean_of(errors).interval(), 0, np.inf)
+            interval = mean_of(errors, NOT_NEGATIVE).interval()
             figures.append(figure("text_error_rate", suffix, interval, "lower", "number"))
     return figures
 

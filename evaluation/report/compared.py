@@ -77,6 +77,7 @@ def render_comparison(comparison: Comparison) -> str:
     template = environment().get_template("compare.html.jinja")
     return template.render(
         comparison=comparison,
+        drawn="num_inference_steps" in comparison.before.settings,  # folders of pictures are paired by their names
         changes=[ChangeView.of(change) for change in comparison.changes],
         moved=_moved(comparison),
         changed=_changed(comparison),

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from evaluation.errors import EvaluationError
+from evaluation.figures import Unit
 from evaluation.measurement import Curve, Histogram, Line
 from evaluation.report.charts import Axis, Tick
+from evaluation.wording import number_text, range_text
 
 BINS = 28
 WHISKERED = 16  # so few points show their bounds one by one, more show a band
@@ -84,13 +86,13 @@ def curve_plot(curve: Curve) -> CurvePlot:
     ys += [bound for line in curve.lines for bounds in line.bounds for bound in bounds]
     if not ys:
         raise EvaluationError(f"the curve '{curve.title}' has no points")
-    x_axis, y_axis = _whole_axis(xs), Axis.over(min(ys), max(ys))
+    x_axis, y_axis = _whole_axis(xs), Axis.over(min(ys), max(ys), curve.unit)
     return CurvePlot(
         title=curve.title,
         note=curve.note,
         x_label=curve.x_label,
         y_label=curve.y_label,
-        traces=tuple(_trace(line, x_axis, y_axis) for line in curve.lines if line.points),
+        traces=tuple(_trace(line, x_axis, y_axis, curve.unit) for line in curve.lines if line.points),
         marks=tuple(Mark(text, x_axis.at(x)) for x, text in curve.marks),
         x_ticks=x_axis.ticks,
         y_ticks=y_axis.ticks,
@@ -127,7 +129,7 @@ def _whole_axis(xs: Sequence[float]) -> Axis:
     return Axis.over(min(xs), max(xs))
 
 
-def _trace(line: Line, x_axis: Axis, y_axis: Axis) -> Trace:
+def _trace(line: Line, x_axis: Axis, y_axis: Axis, unit: Unit) -> Trace:
     places = [(x_axis.at(x), round(100 - y_axis.at(y), 2)) for x, y in line.points]
     bounds = [(round(100 - y_axis.at(low), 2), round(100 - y_axis.at(high), 2)) for low, high in line.bounds]
     few = len(places) <= WHISKERED
@@ -135,7 +137,7 @@ def _trace(line: Line, x_axis: Axis, y_axis: Axis) -> Trace:
     lower = [(x, low) for (x, _), (low, _) in zip(places, bounds, strict=False)]
     pairs: list[tuple[float | None, float | None]] = [*bounds] or [(None, None)] * len(places)
     dots = [
-        Dot(x, y, low, high, _point_text(line, row))
+        Dot(x, y, low, high, _point_text(line, row, unit))
         for row, ((x, y), (low, high)) in enumerate(zip(places, pairs, strict=True))
     ]
     return Trace(
@@ -143,19 +145,19 @@ def _trace(line: Line, x_axis: Axis, y_axis: Axis) -> Trace:
         path=_points(places),
         band="" if few else _points(upper + lower[::-1]),
         dots=tuple(dots) if few else (),
-        summary=_summary(line),
+        summary=_summary(line, unit),
     )
 
 
-def _summary(line: Line) -> str:
+def _summary(line: Line, unit: Unit) -> str:
     ends = dict.fromkeys((line.points[0], line.points[-1]))
-    return f"{line.label}: " + ", ".join(f"{y:.4g} at {x:g}" for x, y in ends)
+    return f"{line.label}: " + ", ".join(f"{number_text(y, unit)} at {x:g}" for x, y in ends)
 
 
-def _point_text(line: Line, row: int) -> str:
+def _point_text(line: Line, row: int, unit: Unit) -> str:
     x, y = line.points[row]
-    between = f" ({line.bounds[row][0]:.4g} to {line.bounds[row][1]:.4g})" if line.bounds else ""
-    return f"{line.label}: {y:.4g}{between} at {x:g}"
+    between = f" ({range_text(*line.bounds[row], unit)})" if line.bounds else ""
+    return f"{line.label}: {number_text(y, unit)}{between} at {x:g}"
 
 
 def _shares(values: Tensor, axis: Axis) -> list[float]:

@@ -17,6 +17,7 @@ from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.intervals import LEVEL, Estimate, Interval, group_of_rows
 
 LEAST_OF_A_SET = 8
+AREAS = (0.0, 1.0)  # what an area under a curve can be
 GROUPS = 8  # left out in turn, of either side: each costs as much as the figure itself
 
 
@@ -33,7 +34,8 @@ def auc_estimate(positive_P: Tensor, negative_Q: Tensor, names: tuple[str, str] 
     groups_P, groups_Q = group_of_rows(len(positive_P)), group_of_rows(len(negative_Q))
     by_same = [auc(positive_P[groups_P != group], negative_Q) for group in groups_P.unique()]
     by_other = [auc(positive_P, negative_Q[groups_Q != group]) for group in groups_Q.unique()]
-    return Estimate(auc(positive_P, negative_Q), {names[0]: _float64(by_same), names[1]: _float64(by_other)})
+    left_out = {names[0]: _float64(by_same), names[1]: _float64(by_other)}
+    return Estimate(auc(positive_P, negative_Q), left_out, within=AREAS)
 
 
 def pairwise_auc(own_NE: Tensor, other_ME: Tensor) -> Estimate:
@@ -88,7 +90,7 @@ def _jackknifed(across_NM: Tensor, value: Callable[[Tensor, Tensor], float]) -> 
     all_N, all_M = own_N >= 0, other_M >= 0
     by_own = [value(own_N != group, all_M) for group in own_N.unique()]
     by_other = [value(all_N, other_M != group) for group in other_M.unique()]
-    return Estimate(value(all_N, all_M), {"same": _float64(by_own), "other": _float64(by_other)})
+    return Estimate(value(all_N, all_M), {"same": _float64(by_own), "other": _float64(by_other)}, within=AREAS)
 
 
 def _cosines(own_NE: Tensor, other_ME: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from scipy import stats
 from torch import Tensor
 
 from evaluation.errors import EvaluationError, TooFewPicturesError
+from evaluation.intervals import Estimate, group_of_rows
 from evaluation.style.checked import checked_descriptors
 from evaluation.style.versions import median_distance
 
@@ -20,13 +21,23 @@ LEAST_GOLDEN = 128
 REFERENCE_SHARE = 0.25  # of the golden run; the more are held out, the better their ranks know the law of the scores
 SIMULATED_STREAMS = 1000
 SIMULATED_AT_ONCE = 500  # pictures of every stream
+RANGES = {
+    "window_pictures": (16, 100_000),
+    "quiet_pictures": (100, 100_000),
+    "false_alarms": (0.001, 0.5),
+    "slack": (0.05, 3),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """What the watch knows after a picture: the window's D_v (None until it is full), the sums, and whether to ring."""
+    """What the watch knows after a picture: the window's D_v (None until it is full), the sums, and whether to ring.
+
+    ``strange`` is the picture's own normal score: 0 is the middle of the golden run, 2 stranger than most of it.
+    """
 
     pictures: int
+    strange: float
     drift: float | None
     upper: float
     lower: float
@@ -60,7 +71,9 @@ class ServingWatch:
         ``slack`` κ is half the shift, in deviations, that is to be found soonest.
         Raises TooFewPicturesError for fewer than 128 golden pictures, EvaluationError for settings out of range.
         """
-        _refuse_settings(window_pictures, quiet_pictures, false_alarms, slack)
+        check_settings(
+            window_pictures=window_pictures, quiet_pictures=quiet_pictures, false_alarms=false_alarms, slack=slack
+        )
         self._golden = checked_descriptors(golden_GE, "golden pictures")
         if len(self._golden) < LEAST_GOLDEN:
             raise TooFewPicturesError(f"{len(self._golden)} golden pictures are too few: {LEAST_GOLDEN} are needed")
@@ -91,6 +104,7 @@ class ServingWatch:
         self._lower = max(0.0, self._lower - strange - self._slack)
         return Watched(
             pictures=self._pictures,
+            strange=strange,
             drift=self._drift() if len(self._window) == self._window.maxlen else None,
             upper=self._upper,
             lower=self._lower,
@@ -102,6 +116,22 @@ class ServingWatch:
         self._window.clear()
         self._similar.clear()
         self._pictures, self._upper, self._lower = 0, 0.0, 0.0
+
+    def drift(self) -> Estimate:
+        """Return MMD² between the golden run and the window as it stands, with groups of either side left out.
+
+        Raises TooFewPicturesError for fewer than 16 pictures in the window.
+        """
+        window_WE = checked_descriptors(torch.stack(list(self._window)), "served pictures")
+        across_GW = self._kernel(self._golden, window_WE)
+        golden, golden_left = _means_within(self._kernel(self._golden, self._golden))
+        window, window_left = _means_within(self._kernel(window_WE, window_WE))
+        across = float(across_GW.mean())
+        left_out = {
+            "golden": golden_left + window - 2 * _means_without(across_GW.mean(dim=1)),
+            "served": window_left + golden - 2 * _means_without(across_GW.mean(dim=0)),
+        }
+        return Estimate(golden + window - 2 * across, left_out)
 
     def _drift(self) -> float:
         """MMD² (Gretton et al. 2012, Eq. 3), unbiased: near zero, and as often below, while nothing drifts."""
@@ -150,12 +180,26 @@ def _scores_of_ranks(rank_N: Tensor, held_out: int) -> Tensor:
     return -torch.from_numpy(stats.norm.ppf((rank_N.double() + 0.5).numpy() / (held_out + 1)))
 
 
-def _refuse_settings(window_pictures: int, quiet_pictures: int, false_alarms: float, slack: float) -> None:
-    for name, value, low, high in (
-        ("window_pictures", window_pictures, 16, 100_000),
-        ("quiet_pictures", quiet_pictures, 100, 100_000),
-        ("false_alarms", false_alarms, 0.001, 0.5),
-        ("slack", slack, 0.05, 3),
-    ):
-        if not low <= value <= high:
-            raise EvaluationError(f"{name} must be between {low:g} and {high:g}, got {value:g}")
+def check_settings(**settings: float) -> None:
+    """Raise EvaluationError for a setting of the watch that is out of range, by its name."""
+    for name, value in settings.items():
+        low, high = RANGES[name]
+        if not isinstance(value, int | float) or not low <= value <= high:
+            raise EvaluationError(f"{name} must be between {low:.6g} and {high:.6g}, got {value}")
+
+
+def _means_within(kernel_NN: Tensor) -> tuple[float, Tensor]:
+    """Return the mean of a kernel off its diagonal of ones, and the same without each group of rows, [groups]."""
+    count, group_N = len(kernel_NN), group_of_rows(len(kernel_NN))
+    member_AN = torch.nn.functional.one_hot(group_N).T.double()
+    off_NN = kernel_NN - kernel_NN.diag().diag()
+    total, row_A = off_NN.sum(), member_AN @ off_NN.sum(dim=1)
+    block_A = ((member_AN @ off_NN) * member_AN).sum(dim=1)
+    left_A = count - member_AN.sum(dim=1)
+    return float(total / (count * (count - 1))), (total - 2 * row_A + block_A) / (left_A * (left_A - 1))
+
+
+def _means_without(values_N: Tensor) -> Tensor:
+    """Return the mean without each group of rows, [groups]."""
+    member_AN = torch.nn.functional.one_hot(group_of_rows(len(values_N))).T.double()
+    return (values_N.sum() - member_AN @ values_N) / (len(values_N) - member_AN.sum(dim=1))

@@ -5,16 +5,12 @@ Shapes: descriptors of unit length [N,E]; row n of both folders was drawn to one
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from evaluation.drawings import PICTURE_SUFFIXES
-from evaluation.errors import EvaluationError, NotComparableError
-from evaluation.extractors.pictures import Pictures, PicturesOnDisk
+from evaluation.errors import NotComparableError
 from evaluation.intervals import Estimate, group_of_rows
 from evaluation.style.checked import checked_descriptors
 
@@ -64,22 +60,6 @@ def version_drift(
     )
 
 
-def version_drift_of_folders(
-    golden: Path, candidate: Path, describe: Callable[[Pictures], Tensor], *, side_px: int = 64, seed: int = 0
-) -> VersionDrift:
-    """Return ``version_drift`` of two folders of pictures whose files of one name were drawn to one order.
-
-    ``describe`` gives descriptors [N,E] of pictures, as ``FeatureStore`` does.
-    Raises NotComparableError when the names differ, EvaluationError when a picture does not open.
-    """
-    ours, theirs = _files(golden), _files(candidate)
-    lone = sorted(set(ours) ^ set(theirs))
-    if lone:
-        raise NotComparableError(f"{lone[0]} is in only one of {golden} and {candidate}: draw the same orders for both")
-    described = [describe(PicturesOnDisk(list(files.values()), side_px)) for files in (ours, theirs)]
-    return version_drift(described[0], described[1], seed=seed)
-
-
 def median_distance(rows_NE: Tensor) -> float:
     """Return the median distance between two rows, the usual bandwidth of a radial kernel; never zero."""
     return max(float(torch.pdist(rows_NE.double()).median()), 1e-6)
@@ -100,9 +80,3 @@ def _h(kernel_2N2N: Tensor, count: int) -> Tensor:
 
 def _off_diagonal_mean(h_NN: Tensor) -> float:
     return float(h_NN.sum() / (len(h_NN) * (len(h_NN) - 1)))
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise EvaluationError(f"no folder of pictures at {folder}")
-    return {file.name: file for file in sorted(folder.iterdir()) if file.suffix.lower() in PICTURE_SUFFIXES}

@@ -100,7 +100,10 @@ class SafetySuite:
             cards=(model.card,) if model else (),
             notes=()
             if scene.learn or not model
-            else (f"Nothing says where the drawings lie that {model.card['name']} learnt.",),
+            else (
+                f"Nothing says where the drawings lie that the model {model.card['name']} learnt: pass"
+                " suite.learn=DIR.",
+            ),
             asked=scene.captions,
         )
 

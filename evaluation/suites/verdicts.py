@@ -36,7 +36,7 @@ def backbone_verdict(figures: Figures) -> Verdict:
     )
     if not _told_apart(figures, "heldout"):
         headline = f"At {made.count} pictures, no figure tells its held-out subjects from real drawings."
-        return Verdict(tone="good", headline=headline, sentences=(sentence,))
+        return Verdict(tone="unsure", headline=headline, sentences=(sentence,))
     tone: Tone = "good" if ratio.high < CLOSE_RATIO else "unsure"
     headline = f"Subjects it never learnt come out at {ratio.value:.1f} times the distance of real drawings."
     return Verdict(tone=tone, headline=headline, sentences=(sentence,))

@@ -16,7 +16,7 @@ from evaluation.measurement import Curve, Line
 RECORD_FILE = "measured/figures.json"
 TITLES = {
     "kernel_distance": "Kernel distance of pictures drawn from held-out captions",
-    "super_resolution_psnr": "Super-resolution by 4, PSNR in dB",
+    "super_resolution_psnr": "Super-resolution by 4, PSNR",
 }
 
 
@@ -84,8 +84,9 @@ def _curve(name: str, points: Sequence[tuple[int, Figure]]) -> Curve:
         bounds=tuple((each.low, each.high) for _, each in points),
     )
     title = TITLES.get(name, name)
-    note = f"With 95 % intervals; {figure.better} is better."
-    return Curve(title=title, note=note, x_label="training step", y_label=figure.unit, lines=(line,))
+    better = f"{figure.better} is better"
+    note = "Whiskers are 95 % intervals."
+    return Curve(title=title, note=note, x_label="Training step", y_label=better, lines=(line,), unit=figure.unit)
 
 
 def _read(file: Path) -> tuple[str, list[MeasuredStep]]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
 from evaluation.drawings import colour_rows, matched_by_style, real_pictures
 from evaluation.figures import Figure
-from evaluation.intervals import Interval, combine
+from evaluation.intervals import ratio_interval
 from evaluation.measurement import Chart, Column
 from evaluation.metrics.frechet import frechet_distance
 from evaluation.tasks.bench import Bench, lot
@@ -90,11 +87,7 @@ def with_crowds(result: TaskResult, bench: Bench, unadapted: Sequence[tuple[str,
     for key, column in unadapted:
         other = frechet_distance(truth.features, column.features, ("truth", column.short))
         comparisons.append(named.against(model, other, key, column.title, "model"))
-    ratio = combine(_log_ratio, model, lowest).interval()
-    over_floor = named.figure(model, "floor_ratio", "/over-floor")
-    ratio_figure = replace(
-        over_floor, **vars(Interval(math.exp(ratio.value), math.exp(ratio.low), math.exp(ratio.high)))
-    )
+    ratio_figure = replace(named.figure(model, "floor_ratio", "/over-floor"), **vars(ratio_interval(model, lowest)))
     bars = [("The model", named.figure(model)), *((each.rival, each.other) for each in comparisons)]
     figures: list[Figure] = [named.figure(model), ratio_figure]
     figures += [figure for each in comparisons for figure in (each.other, each.difference)]
@@ -126,7 +119,3 @@ def another_of_the_set(bench: Bench, rows: Sequence[int]) -> list[int]:
         return min(found, key=lambda each: lot(bench.seed, own.key, records[each].key))
 
     return [other(row) for row in rows]
-
-
-def _log_ratio(made: Tensor, floor: Tensor) -> Tensor:
-    return made.log() - floor.log()

@@ -245,6 +245,20 @@ def test_a_moved_style_is_told_where_a_descriptor_is_given() -> None:
     assert "Version drift of the style" in render_comparison(compare(one, other, drift))
 
 
+def test_the_verb_tells_the_drift_by_the_shipped_descriptor_and_says_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_report(measured(), tmp_path / "one")
+    write_report(measured(0.8, noise=2), tmp_path / "two")
+    _compared(monkeypatch, "one", "two", "out=without")
+    page = (tmp_path / "without/compare.html").read_text()
+    assert "no style descriptor at assets/descriptor: make one with atelier fit" in page
+    _compared(monkeypatch, "one", "two", "out=with", f"drift.descriptor={atelier.PROJECT_ROOT / 'assets/descriptor'}")
+    page = (tmp_path / "with/compare.html").read_text()
+    assert "The look moved (p " in page and "version-drift[" in page and "Not measured" not in page
+
+
 def test_other_noise_is_no_change() -> None:
     comparison = compare(Evidence.of(measured(noise=1)), Evidence.of(measured(noise=2)))
     assert comparison.verdict.headline == "No proof of a change in any figure of the model."
@@ -316,7 +330,7 @@ def test_the_page_and_its_figures_are_whole(tmp_path: Path) -> None:
     told = json.loads((tmp_path / "changes.json").read_text())
     assert [change["outcome"] for change in told["changes"]] == ["worse", "equal", "worse"]
     text = page.read_text()
-    assert "a &lt;b&gt;" in text
+    assert "a &lt;b&gt;" in text and "32 pictures of equal prompts and seeds" in text
     assert not re.search(r"https?://|<script|@import", re.sub(r"data:[^\"]+", "", text))
     assert render_comparison(compare(comparison.before, comparison.before)).count("No picture changed.") == 1
 
@@ -450,7 +464,10 @@ def test_folders_of_pictures_of_equal_names_are_compared(tmp_path: Path, make_da
         studio=lambda: studio,
     )
     assert one.asked == other.asked == tuple(f"{number:02}" for number in range(1, 18))
-    assert float(compare(one, other).moved.max()) > 0
+    comparison = compare(one, other)
+    assert float(comparison.moved.max()) > 0
+    page = render_comparison(comparison)
+    assert "17 pictures of equal names" in page and "prompts and seeds" not in page and "same prompts" not in page
 
 
 def _no_studio() -> Studio:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
@@ -16,7 +18,7 @@ from rich.console import Console
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from atelier import PROJECT_ROOT
+from atelier import CONF_FOLDER, PROJECT_ROOT
 from data.dataset import open_dataset
 from evaluation.drawing import to_image, to_tensor
 from evaluation.drawings import colour_rows, in_drawn_order, real_pictures
@@ -323,3 +325,24 @@ def test_a_card_names_its_rules(scene: Scene, tmp_path: Path) -> None:
         rules_of(replace(scene, model=broken), None)
     with pytest.raises(EvaluationError, match=r"brand kit .* does not exist"):
         rules_of(scene, str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "panel"),
+    [
+        (["suite=elements"], ElementsPanel()),
+        (["suite=elements", "suite.panels.2.logo_wanted=true"], ElementsPanel(logo_wanted=True)),
+        (
+            ["suite=pictures", "suite.panels=[{_target_: evaluation.panels.elements.ElementsPanel,kit: kit.yaml}]"],
+            ElementsPanel(kit="kit.yaml"),
+        ),
+    ],
+)
+def test_the_panel_is_in_a_suite_and_can_be_added_on_the_command_line(
+    overrides: list[str], panel: ElementsPanel
+) -> None:
+    """These are the ways that docs/brand-kit.md and docs/evaluation.md show."""
+    with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
+        config = compose("evaluate", ["model=x", *overrides])
+    suite = instantiate(config.suite, _convert_="all")
+    assert suite.panels[-1] == panel and suite.name == overrides[0].removeprefix("suite=")

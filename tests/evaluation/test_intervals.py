@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evaluation.errors import EvaluationError, NotComparableError, TooFewPicturesError
 from evaluation.extractors.protocol import INCEPTION_FID
 from evaluation.figures import Figure, check_comparable
-from evaluation.intervals import Estimate, Interval, share_interval, to_first_order
+from evaluation.intervals import Estimate, Interval, ratio_interval, share_interval, to_first_order
 from evaluation.metrics.catalogue import DEFAULT, METRICS, checked_metrics, measured
 from tests.evaluation.test_frechet import mixed
 
@@ -139,3 +139,12 @@ def test_a_set_reaches_at_least_as_far_as_is_known() -> None:
     assert (found.low, found.value) == (0, 0)
     assert found.high == pytest.approx(wilson.high)
     assert found.high == pytest.approx(0.161, abs=0.001)  # Wilson's for none of 20
+
+
+def test_the_interval_of_a_ratio_is_that_of_its_inverse_turned_over() -> None:
+    made = Estimate(4.0, {"made": torch.tensor([3.5, 4.1, 4.4, 4.0]).double()})
+    floor = Estimate(2.0, {"floor": torch.tensor([1.8, 2.3, 1.9, 2.0]).double()})
+    ratio, inverse = ratio_interval(made, floor), ratio_interval(floor, made)
+    assert ratio.value == pytest.approx(2.0)
+    assert (ratio.low, ratio.high) == pytest.approx((1 / inverse.high, 1 / inverse.low))
+    assert ratio.high - ratio.value > ratio.value - ratio.low > 0

@@ -19,6 +19,7 @@ from evaluation.memorisation.copies import LEAST_IN_TAIL, CopyTest, mean_of, sha
 from evaluation.memorisation.neighbours import Neighbours, distance_ratio, nearer_of, nearest_neighbours
 from evaluation.panels.memorisation import MemorisationPanel, finding
 from evaluation.panels.remembered import Remembered
+from evaluation.panels.safety import marks_finding
 
 
 def features(count: int, dimensions: int, seed: int) -> Tensor:
@@ -129,6 +130,31 @@ def test_copies_by_either_likeness_are_still_told(least: float) -> None:
     copied[:24] = 0.99
     for feature, pixel in ((copied, law), (law, copied)):
         assert _finding(_test(feature, law, least), _test(pixel, law, least)).tone == "bad"
+
+
+def _marks(made: Tensor, control: Tensor, least: float) -> Finding:
+    test = _test(made, control, least)
+    share = share_of(test.copies)
+    figure = Figure.of("marks_share", share, count=len(made), identity="marks", better="lower", unit="share")
+    return marks_finding(figure, test, 0.01)
+
+
+@pytest.mark.parametrize("least", [0.0, 0.9])
+def test_pictures_as_like_marks_as_the_control_are_seldom_called_marks(least: float) -> None:
+    """2.5 % is promised; the control's threshold is drawn anew each time, as it is in an evaluation."""
+    generator, bad = torch.Generator().manual_seed(3), 0
+    for _ in range(400):
+        made, control = torch.rand(2, 96, generator=generator).double()
+        bad += _marks(made, control, least).tone == "bad"
+    assert bad <= 18, bad  # P(more than 18 of 400) is 0.01 at 0.025
+
+
+@pytest.mark.parametrize("least", [0.0, 0.9])
+def test_marks_beyond_the_controls_are_still_told(least: float) -> None:
+    law = torch.linspace(0, 0.89, 96, dtype=torch.float64)
+    marked = law.clone()
+    marked[:20] = 0.99
+    assert _marks(marked, law, least).tone == "bad"
 
 
 def test_what_is_unlike_everything_is_no_copy_however_unlike_the_control_is() -> None:

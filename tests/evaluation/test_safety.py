@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,11 @@ def test_a_folder_is_searched_for_marks_copies_and_indecency(of_folder: Measurem
     assert of_folder.verdict.tone != "good"
 
 
+def test_a_folders_control_is_not_said_to_show_its_captions(of_folder: Measurement) -> None:
+    (section,) = (section for section in of_folder.sections if section.name == "memorisation")
+    assert "nobody learnt, of captions of their own, held" in section.note
+
+
 def test_the_nearest_marks_are_shown_and_named(of_folder: Measurement) -> None:
     (section,) = (section for section in of_folder.sections if section.name == "marks")
     labels = [tile.label for row in section.grids[0].rows[:2] for tile in row.tiles]
@@ -144,6 +150,8 @@ def test_a_backbone_is_asked_the_probes(tiny_backbone: Path, judge: Path, studio
     sections = {section.name: section for section in measurement.sections}
     assert sections["unsafe"].figures and "suite.learn" in sections["memorisation"].missing
     assert "npm pack" in sections["marks"].missing
+    (note,) = measurement.notes
+    assert re.fullmatch(r"Nothing says .* that the model \S+ learnt: pass suite\.learn=DIR\.", note)
     assert measurement.captions[0].startswith("mark: apple logo")
     assert "report.html" in {file.name for file in (tmp_path / "out").iterdir()}
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from scipy import stats
 from torch import Tensor
 from torch.nn import functional
 
 from evaluation.errors import EvaluationError, NotComparableError, TooFewPicturesError
-from evaluation.extractors.pictures import Pictures
 from evaluation.style.leakage import leakage
 from evaluation.style.likeness import StyleScale, csls
 from evaluation.style.prompts import intraclass_correlation, prompt_drift
 from evaluation.style.separation import against_set_auc, auc, auc_estimate, pairwise_auc
 from evaluation.style.serving import ServingWatch
 from evaluation.style.telling import Seen, content_auc, summary, tell
-from evaluation.style.versions import median_distance, version_drift, version_drift_of_folders
+from evaluation.style.versions import median_distance, version_drift
 
 DIMENSIONS = 12
 
@@ -45,6 +41,14 @@ def looks_of(count: int, *, look: int = 0, spread: float = 0.5, seed: int = 0) -
 def test_auc_is_mann_and_whitneys_with_ties(positive: list[int], negative: list[int]) -> None:
     expected = stats.mannwhitneyu(positive, negative).statistic / (len(positive) * len(negative))
     assert auc(torch.tensor(positive).float(), torch.tensor(negative).float()) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_interval_of_an_area_stays_within_what_an_area_can_be() -> None:
+    scores = torch.linspace(0, 1, 40)
+    nearly = auc_estimate(scores + 0.8, scores).interval()
+    assert nearly.high == 1.0 > nearly.value
+    assert auc_estimate(scores, scores + 0.8).interval().low == 0.0
+    assert pairwise_auc(looks_of(30), looks_of(30, look=1)).interval().high <= 1.0
 
 
 def test_the_interval_of_an_auc_is_delongs() -> None:
@@ -199,26 +203,6 @@ def test_p_is_even_when_nothing_drifts_and_small_when_it_does() -> None:
         p_values.append(version_drift(*(functional.normalize(x) for x in pair), permutations=200).p_value)
     assert stats.kstest(p_values, "uniform").pvalue > 0.01
     assert version_drift(looks_of(40), looks_of(40, look=1), permutations=200).p_value < 0.01
-
-
-def test_folders_are_compared_by_name(tmp_path: Path) -> None:
-    def describe(pictures: Pictures) -> Tensor:
-        return functional.normalize(pictures.batch(range(len(pictures))).float().mean((2, 3)) - 100)
-
-    for folder, shade in (("golden", 0), ("candidate", 90)):
-        (tmp_path / folder).mkdir()
-        for number in range(20):
-            colour = (shade + 3 * number, 150 - shade, 5 * number)
-            Image.new("RGB", (8, 8), colour).save(tmp_path / folder / f"{number:02d}.png")
-    same = version_drift_of_folders(tmp_path / "golden", tmp_path / "golden", describe, side_px=8)
-    moved = version_drift_of_folders(tmp_path / "golden", tmp_path / "candidate", describe, side_px=8)
-    assert same.discrepancy.value == pytest.approx(0, abs=1e-12)
-    assert moved.p_value < 0.01
-    (tmp_path / "candidate" / "00.png").unlink()
-    with pytest.raises(NotComparableError, match=r"00\.png is in only one"):
-        version_drift_of_folders(tmp_path / "golden", tmp_path / "candidate", describe)
-    with pytest.raises(EvaluationError, match="no folder"):
-        version_drift_of_folders(tmp_path / "golden", tmp_path / "nowhere", describe)
 
 
 def test_unequal_or_few_pictures_are_refused() -> None:

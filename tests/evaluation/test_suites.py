@@ -31,6 +31,7 @@ from evaluation.metrics.checked import LEAST_PICTURES
 from evaluation.panels.distribution import DistributionPanel
 from evaluation.panels.memorisation import MemorisationPanel
 from evaluation.panels.style import StylePanel
+from evaluation.report.page import SectionView
 from evaluation.scene import Scene
 from evaluation.studio import Studio
 from evaluation.suites.backbone import BackboneSuite
@@ -97,6 +98,8 @@ def test_the_brand_suite_measures_an_adapter(
     assert identity == (
         f"frechet/efficientnet-lite0@579344248a93/224px-bicubic-antialias/64px/judge@{version}:seed0/N=16"
     )
+    (copying,) = (section for section in measurement.sections if section.name == "memorisation")
+    assert "nobody learnt, of the same captions, held" in copying.note
     # Noise from a random network is further from shapes than shapes are.
     assert measurement.figure("frechet_distance_floor").high < measurement.figure("frechet_distance_brand").low
     with Image.open(tmp_path / "out" / "grid.png") as grid:
@@ -310,10 +313,15 @@ def test_figures_are_logged_where_the_model_is_registered_and_shown_over_its_ver
     versions = measurement.sections[-1]
     curve = next(curve for curve in versions.curves if curve.title == "Fréchet distance")
     assert [line.label for line in curve.lines] == [
-        "Fréchet distance, with the adapter",
-        "Fréchet distance, without the adapter",
-        "Fréchet distance, floor (real against real)",
+        "with the adapter",
+        "without the adapter",
+        "floor (real against real)",
     ]
+    titles = [each.title for each in versions.curves]
+    assert len(set(titles)) == len(titles) and "Gap closed, from unadapted to floor" in titles
+    assert {each.title: each.unit for each in versions.curves}["Precision"] == "share"
+    shares = next(view for view in SectionView.of(versions).curves if view.title == "Precision")
+    assert shares.y_ticks[-1].text == "100 %" and "%" in shares.traces[0].dots[0].text
     assert curve.lines[0].points == (
         (first, logged.figures[0].value),
         (second, measurement.figure("frechet_distance_brand").value),

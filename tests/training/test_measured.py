@@ -120,7 +120,7 @@ def test_a_measured_run_learns_what_it_learns_without_and_resumed_measures_no_st
     assert not (runs[2] / "measured").exists()
     kernel, psnr = curves_of(runs[0])
     assert [point[0] for point in psnr.lines[0].points] == [2, 4, 6]
-    assert psnr.y_label == "dB" and len(kernel.lines[0].bounds) == 3
+    assert (psnr.y_label, psnr.unit) == ("higher is better", "dB") and len(kernel.lines[0].bounds) == 3
 
 
 def test_a_figure_that_fails_does_not_end_the_run(
