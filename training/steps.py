@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import lightning
 import torch
@@ -31,16 +31,26 @@ PLAIN = Augmentation(placed_share=0, flip_share=0, hue_share=0, ground_share=0, 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Which sides are learnt, in px, and the share of steps of each: a step is of one size, so shapes are static."""
+    """Which sides are learnt, in px, and the share of steps of each: a step is of one size, so shapes are static.
 
-    shares: Mapping[int, float]
+    Without shares every step is of the network's own size.
+    """
+
+    shares: Mapping[int, float] | None = None
 
     def __post_init__(self) -> None:
+        if self.shares is None:
+            return
         if not self.shares or any(share < 0 for share in self.shares.values()) or sum(self.shares.values()) <= 0:
             raise TrainingError(f"sizes.shares are {dict(self.shares)}: give one size or more a share above 0")
 
-    def at(self, step: int) -> int:
-        """Return the side of a step: multiples of the golden ratio fall evenly, so every stretch has all sizes."""
+    def at(self, step: int) -> int | None:
+        """Return the side of a step, None for the network's own.
+
+        Multiples of the golden ratio fall evenly, so every stretch has all sizes.
+        """
+        if self.shares is None:
+            return None
         place = step * 0.6180339887498949 % 1.0 * sum(self.shares.values())
         for side_px, share in self.shares.items():
             if place < share:
@@ -49,12 +59,31 @@ class Sizes:
         return int(next(iter(self.shares)))
 
 
+class Terms(Protocol):
+    """At which times a network learns, and what it is told to predict."""
+
+    def times(self, uniform: Tensor, ratio: float) -> Tensor:
+        """Times [B] from uniform numbers [B]; ``ratio`` is the side learnt to the network's own."""
+
+    def loss(self, network: Any, clean: Tensor, condition: Condition, noise: Tensor, t: Tensor) -> Tensor:
+        """The loss of each picture [B] at the point of the flow between noise and clean [B,C,H,W] at t [B]."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """Times are logit-normal with this mean and deviation, by Esser et al. 2024."""
+    """Rectified flow to the clean picture; times are logit-normal with this mean and deviation (Esser et al. 2024)."""
 
     time_mean: float = -0.4
     time_deviation: float = 1.0
+
+    def times(self, uniform: Tensor, ratio: float) -> Tensor:
+        """Logit-normal, shifted by the ratio of the sides."""
+        return self.shifted(sample_time(uniform, mean=self.time_mean, deviation=self.time_deviation), ratio)
+
+    def loss(self, network: Any, clean: Tensor, condition: Condition, noise: Tensor, t: Tensor) -> Tensor:
+        """Squared error of the velocity."""
+        estimate = network(flow_point(clean, noise, t), t, **condition.tensors())
+        return velocity_loss(estimate, clean, t)
 
     def shifted(self, t: Tensor, ratio: float) -> Tensor:
         """σ' = r·σ / (1 + (r - 1)·σ), σ = 1 - t, r the ratio of the sides: larger pictures stand more noise.
@@ -74,14 +103,35 @@ class Example:
     slices: list[tuple[str, slice]]
 
 
+class Examples(Protocol):
+    """What a step learns from: examples of rows of a corpus, usually of one side."""
+
+    @property
+    def corpus(self) -> Corpus: ...
+    @property
+    def side_px(self) -> int: ...
+    def make(self, rows: Tensor, generator: Generator, side_px: int | None = None) -> Example:
+        """rows [B] of the corpus -> an example of B pictures of ``side_px`` (the usual one), tasks in fixed slices."""
+
+
 class ExampleMaker:
     """Makes examples from rows of a corpus, on its device: paint, condition, drop."""
 
-    def __init__(self, corpus: Corpus, mix: TaskMix, augmentation: Augmentation, side_px: int) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        mix: TaskMix,
+        augmentation: Augmentation,
+        side_px: int,
+        *,
+        reference_px: int = REFERENCE_PX,
+    ) -> None:
+        """``reference_px`` is the side at which a reference is shown."""
         self.corpus = corpus
         self.mix = mix
         self.augmentation = augmentation
         self.side_px = side_px
+        self.reference_px = reference_px
 
     def make(self, rows: Tensor, generator: Generator, side_px: int | None = None) -> Example:
         """rows [B] of the corpus -> an example of B pictures of ``side_px`` (the usual one), tasks in fixed slices.
@@ -98,7 +148,7 @@ class ExampleMaker:
         slices = self.mix.slices(len(rows))
         source, mask = torch.zeros_like(clean), torch.zeros_like(clean[:, :1])
         task = torch.zeros_like(rows)
-        reference, known = no_reference(len(rows), rows.device)
+        reference, known = no_reference(len(rows), rows.device, side_px=self.reference_px)
         for name, part in slices:
             if name == "style_reference":
                 reference[part], known[part] = self._worn(rows[part], generator), True
@@ -115,11 +165,11 @@ class ExampleMaker:
         return Example(clean, replace(told, reference=reference, reference_mask=told.reference_mask & known), slices)
 
     def _worn(self, rows: Tensor, generator: Generator) -> Tensor:
-        """A picture of each row's set [B,3,64,64], upright on white, whatever it shows."""
+        """A picture of each row's set [B,3,h,h], upright on white, whatever it shows."""
         bank = self.corpus.bank
         mates = self.corpus.mates.mate(rows, generator)
         plain = bank.place(mates, PLAIN, generator)
-        return bank.paint(mates, plain, REFERENCE_PX)
+        return bank.paint(mates, plain, self.reference_px)
 
     def _collaged(self, name: str, part: slice) -> slice | None:
         """The rows of a task's slice whose pictures show four drawings."""
@@ -155,7 +205,7 @@ class ExampleMaker:
         generator: Generator,
     ) -> Condition:
         """Drop text, style and appearance by their shares; a source that shows the ground needs no appearance."""
-        text, text_mask = self.corpus.text(rows, generator)
+        text, text_mask = self.corpus.text(rows, task, generator)
         chance = torch.rand(3, len(rows), device=rows.device, generator=generator)
         text_share = torch.full_like(chance[0], self.mix.text_dropped)
         appearance_share = torch.full_like(chance[0], self.mix.appearance_dropped)
@@ -206,9 +256,9 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         self,
         network: nn.Module,
         *,
-        maker: Callable[[torch.device], ExampleMaker],
-        heldout: Callable[[torch.device], ExampleMaker] | None,
-        objective: Objective,
+        maker: Callable[[torch.device], Examples],
+        heldout: Callable[[torch.device], Examples] | None,
+        objective: Terms,
         optimizer: OptimizerSettings,
         max_steps: int,
         seed: int,
@@ -219,8 +269,8 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         super().__init__()
         self.network = network
         self._make_maker, self._make_heldout = maker, heldout
-        self._maker: ExampleMaker | None = None
-        self._heldout_maker: ExampleMaker | None = None
+        self._maker: Examples | None = None
+        self._heldout_maker: Examples | None = None
         self.objective = objective
         self.optimizer_settings = optimizer
         self.max_steps = max_steps
@@ -268,14 +318,10 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         assert self._maker is not None
         part = index % self.trainer.accumulate_grad_batches  # of a step: each draws numbers of its own
         generator = self._generator(self.global_step, self.global_rank, *([part] if part else []))
-        side_px = self.sizes.at(self.global_step) if self.sizes else self._maker.side_px
+        side_px = (self.sizes.at(self.global_step) if self.sizes else None) or self._maker.side_px
         example = self._maker.make(rows.to(self.device), generator, side_px)
-        t = sample_time(
-            torch.rand(len(rows), device=self.device, generator=generator),
-            mean=self.objective.time_mean,
-            deviation=self.objective.time_deviation,
-        )
-        loss_B = self._loss(example, self.objective.shifted(t, side_px / self._maker.side_px), generator)
+        uniform = torch.rand(len(rows), device=self.device, generator=generator)
+        loss_B = self._loss(example, self.objective.times(uniform, side_px / self._maker.side_px), generator)
         self._log_tasks(loss_B.detach(), example.slices, side_px)
         return loss_B.mean() + self._idle()
 
@@ -299,9 +345,7 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
 
     def _loss(self, example: Example, t: Tensor, generator: Generator) -> Tensor:
         noise = torch.randn(example.clean.shape, device=self.device, generator=generator)
-        x_t = flow_point(example.clean, noise, t)
-        estimate = self.network(x_t, t, **example.condition.tensors())
-        return velocity_loss(estimate, example.clean, t)
+        return self.objective.loss(self.network, example.clean, example.condition, noise, t)
 
     def _log_tasks(self, loss_B: Tensor, slices: list[tuple[str, slice]], side_px: int) -> None:
         if (self.global_step + 1) % self.trainer.log_every_n_steps:

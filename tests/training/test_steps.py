@@ -139,7 +139,8 @@ def test_larger_pictures_stand_more_noise() -> None:
 def test_every_caption_has_its_chance_and_its_own_features(dataset: Dataset) -> None:
     corpus = corpus_of(dataset)
     row = int(corpus.caption_counts.argmax())
-    features, masks = corpus.text(torch.full((200,), row), Generator().manual_seed(0))
+    rows = torch.full((200,), row)
+    features, masks = corpus.text(rows, torch.zeros_like(rows), Generator().manual_seed(0))
     captions = dataset.records[dataset.rows(split="train")[row]].captions
     expected, _ = TextEncoder(longest_tokens=8).encode(captions)
     found = {int((expected - one).abs().amax(dim=(1, 2)).argmin()) for one in features}
