@@ -153,6 +153,8 @@ def read_teacher(folder: Path) -> tuple[MultiTaskTransformer, dict[str, Any]]:
     if not (folder / "transformer" / "config.json").is_file():
         raise TrainingError(f"teacher={folder} is not a backbone: name a folder that atelier train wrote")
     card = read_card(folder)
+    if "pretrained" in card:
+        raise TrainingError(f"teacher={folder} is made from {card['pretrained']['name']}: name a backbone of ours")
     if "teacher" in card:
         raise TrainingError(f"teacher={folder} was distilled itself: name the backbone that it learnt from")
     teacher: MultiTaskTransformer = MultiTaskTransformer.from_pretrained(

@@ -159,6 +159,11 @@ def start_from(network: MultiTaskTransformer, folder: Path) -> dict[str, Any]:
     """
     if not (folder / "transformer" / "config.json").is_file():
         raise TrainingError(f"initial={folder} is not a backbone: name a folder that atelier train wrote")
+    card = read_card(folder)
+    if "pretrained" in card:
+        raise TrainingError(
+            f"initial={folder} is a pretrained model: pass backbone=pretrained backbone.folder={folder}"
+        )
     earlier = MultiTaskTransformer.from_pretrained(str(folder / "transformer"), dtype=torch.float32)
     for name, value in network.config.items():
         before = earlier.config.get(name)
@@ -167,7 +172,7 @@ def start_from(network: MultiTaskTransformer, folder: Path) -> dict[str, Any]:
         if not name.startswith("_") and name not in GROWN and list_or_self(before) != list_or_self(value):
             raise TrainingError(f"initial={folder}: its {name} is {before}, this run's is {value}")
     grow(network, earlier.state_dict())
-    seen = int(read_card(folder)["run"]["images_seen"])
+    seen = int(card["run"]["images_seen"])
     return {"digest": digest_folder(folder), "source": str(folder), "images_seen": seen}
 
 
