@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ import torch
 from openai import BadRequestError
 from PIL import Image
 
-from atelier import AtelierError, main
+from atelier import PROJECT_ROOT, AtelierError
 from evaluation.drawing import DrawingSettings, Order, PipelineIllustrator
 from registry.artifacts import write_card
 from registry.mlflow import ModelStore
@@ -75,16 +77,19 @@ def test_generate_draws_every_task(task: str, folder: Path, given: dict[str, str
     assert told == [(1, 2), (2, 2)]
 
 
-def test_the_command_says_what_made_the_picture(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [])
-    main(["generate", "prompt=a dog", f"model={folder}", "out=dog.png", "num_inference_steps=1"])
-    assert "dog.png: icons (" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["generate", "prompt=a dog", f"model={folder}", "out=dog.png", "style=noto"])
-    assert "Invalid value for 'style': 'noto'. There are none." in capsys.readouterr().err
+def test_the_command_says_what_made_the_picture(folder: Path, tmp_path: Path) -> None:
+    told = ["generate", "prompt=a dog", f"model={folder}", "out=dog.png", "num_inference_steps=1"]
+    done = subprocess.run(
+        [sys.executable, "-c", "from atelier import main; main()", *told],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0 and "dog.png: icons (" in done.stdout, done.stderr
+    with pytest.raises(AtelierError, match=r"Invalid value for 'style': 'noto'\. There are none"):
+        drawn(folder, tmp_path / "out.png", style="noto")
 
 
 def test_it_is_served_with_previews_and_edits(folder: Path, given: dict[str, str], serve: Serve) -> None:
