@@ -33,7 +33,8 @@ from training.limits import check_run
 from training.lists import RunLists
 from training.loaders import RowLoaders
 from training.run import fit, make_trainer
-from training.steps import DiffusionTraining, Example, Objective
+from training.steps import DiffusionTraining, Example
+from training.terms import Objective
 from training.train import backbone_card, heldout, resident
 from training.trajectory import Distillation, lessons
 

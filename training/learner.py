@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from data.dataset import Dataset
 from training.corpus import Corpus
-from training.steps import ExampleMaker, Examples, Terms
+from training.steps import ExampleMaker, Examples
+from training.terms import Terms
 
 
 class Learner(Protocol):

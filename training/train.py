@@ -37,8 +37,9 @@ from training.lists import RunLists
 from training.loaders import RowLoaders
 from training.pretrained import PretrainedLearner
 from training.run import code_commit, fit, make_trainer, resolved
-from training.steps import DiffusionTraining, ExampleMaker, Examples, Objective
+from training.steps import DiffusionTraining, ExampleMaker, Examples
 from training.sweep import job_folder
+from training.terms import Objective
 
 # What a network may have more of than the one that it starts from.
 GROWN = frozenset({"dropout", "larger", "reference_depth"})

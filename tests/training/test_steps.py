@@ -14,7 +14,8 @@ from synthesis.text import TextEncoder
 from training.corpus import Corpus, Mates, load_corpus
 from training.errors import TrainingError
 from training.mix import TaskMix
-from training.steps import Example, ExampleMaker, Objective, Sizes, two_by_two
+from training.steps import Example, ExampleMaker, two_by_two
+from training.terms import Objective, Sizes
 
 STILL = Augmentation(placed_share=0, flip_share=0, hue_share=0, ground_share=0, black_ink_share=1)
 EVEN = dict.fromkeys(TASKS, 1.0)
