@@ -59,7 +59,9 @@ def order_edit(fields: EditFields, offer: Offer, *, image: Image, mask: Image | 
     task = fields.task or ("inpainting" if mask else "image_to_image")
     offered = [name for name in _served(fields, offer).pipeline.tasks if name != "text_to_image"]
     if task not in offered:
-        raise RequestRefused(f"Invalid value for 'task': '{task[:60]}'. There are {', '.join(offered)}.", param="task")
+        raise RequestRefused(
+            f"Invalid value for 'task': '{task[:60]}'. There are {', '.join(offered) or 'none'}.", param="task"
+        )
     if task in ("inpainting", "outpainting") and mask is None:
         raise RequestRefused(
             f"Missing required parameter: 'mask'. The task {task} draws anew where the mask is transparent, or white.",
@@ -141,8 +143,9 @@ def _check(fields: PictureFields, offer: Offer, served: ServedModel) -> None:
     if fields.style is not None and served.adapter:
         raise RequestRefused(f"'style' is the backbone's: '{served.id}' draws in its own, leave it out.", param="style")
     if fields.style is not None and fields.style not in served.pipeline.styles:
+        known = ", ".join(served.pipeline.styles) or "none"
         raise RequestRefused(
-            f"Invalid value for 'style': '{fields.style[:60]}'. There are {', '.join(served.pipeline.styles)}.",
+            f"Invalid value for 'style': '{fields.style[:60]}'. There are {known}.",
             param="style",
         )
 

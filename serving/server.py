@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from registry.artifacts import read_card
 from registry.mlflow import ModelStore
 from serving.app import Studio, create_app
 from serving.catalogue import Catalogue
@@ -56,15 +57,26 @@ def pipeline_loader(device: str, *, warm: bool = False) -> Loader:
     """Return what loads a backbone's folder onto a device; ``warm`` draws a step, so that no customer waits for it."""
 
     def load(folder: Path) -> Pipeline:
-        from synthesis.pipeline import MultiTaskPipeline
-
         _refuse_missing_device(device)
-        pipeline = MultiTaskPipeline.load(folder, device=device)
+        pipeline = _loaded(folder, device)
         if warm:
             *_, _ = pipeline.stream(PictureRequest(prompts=("circle",), seeds=(0,), num_inference_steps=1))
         return pipeline
 
     return load
+
+
+def _loaded(folder: Path, device: str) -> Pipeline:
+    """The project's own pipeline, or that of a widened model where the folder's card says so."""
+    told = read_card(folder).get("pretrained")
+    if told is None:
+        from synthesis.pipeline import MultiTaskPipeline
+
+        return MultiTaskPipeline.load(folder, device=device)
+    from synthesis.pretrained.pipeline import PretrainedPipeline
+
+    learnt = {name: told[name] for name in ("tasks", "side_px") if name in told}
+    return PretrainedPipeline.load(folder, device=device, **learnt)
 
 
 def _refuse_missing_device(device: str) -> None:

@@ -58,9 +58,11 @@ class Condition:
         return replace(self, style=style, **dropped)
 
 
-def no_reference(count: int, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
-    """No reference for ``count`` pictures: zeros [count,3,64,64] and a mask [count] of false."""
-    picture = torch.zeros(count, 3, REFERENCE_PX, REFERENCE_PX, device=device)
+def no_reference(
+    count: int, device: torch.device | str | None = None, *, side_px: int = REFERENCE_PX
+) -> tuple[Tensor, Tensor]:
+    """No reference for ``count`` pictures: zeros [count,3,side,side] and a mask [count] of false."""
+    picture = torch.zeros(count, 3, side_px, side_px, device=device)
     return picture, torch.zeros(count, dtype=torch.bool, device=device)
 
 

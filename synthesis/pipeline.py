@@ -6,7 +6,7 @@ the pipeline runs it to the end. Shapes: [B,3,H,W] in -1..1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,12 @@ from synthesis.text import SHIPPED_ENCODER, TextEncoder
 
 @dataclass(frozen=True)
 class Progress:
-    """One denoising step: ``step`` counts from 1 to ``num_steps``."""
+    """One denoising step: ``step`` counts from 1 to ``num_steps``; ``decode`` makes pictures of latents."""
 
     step: int
     num_steps: int
     estimate: Tensor
+    decode: Callable[[Tensor], Tensor] | None = None
 
     @property
     def final(self) -> bool:
@@ -44,7 +45,7 @@ class Progress:
 
     def pictures(self) -> list[Image.Image]:
         """The clean-picture estimates at this step, made into pictures when asked for."""
-        return to_pictures(self.estimate)
+        return to_pictures(self.estimate if self.decode is None else self.decode(self.estimate))
 
 
 class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
@@ -72,6 +73,10 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Load a backbone's folder, or say what is wrong with it."""
         if not (folder / "model_index.json").is_file():
             raise SynthesisError(f"{folder} is not a backbone: it has no model_index.json (a diffusers folder has one)")
+        if (told := cls.load_config(str(folder))["_class_name"]) != cls.__name__:
+            raise SynthesisError(
+                f"{folder} is a {told}: a pretrained model is drawn with by atelier generate and atelier serve alone"
+            )
         diffusers.utils.logging.disable_progress_bar()
         try:
             pipeline: MultiTaskPipeline = cls.from_pretrained(str(folder), dtype=dtype, local_files_only=True)

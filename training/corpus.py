@@ -5,9 +5,10 @@ Shapes: R rows of the bank, M distinct captions, T text tokens, B batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -55,14 +56,39 @@ class Mates:
         return torch.where(self.counts[style] > 0, self.order[place.clamp(max=len(self.order) - 1)], rows)
 
 
+class Spoken(Protocol):
+    """A corpus's distinct captions as a network reads them."""
+
+    def text(self, captions: Tensor, task: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [B,T,D] and mask [B,T] of captions [B] by number, told with the rows of their tasks [B]."""
+
+    def to(self, device: torch.device | str) -> Spoken:
+        """Return the same on a device."""
+
+
+@dataclass(frozen=True)
+class EncodedCaptions:
+    """All captions encoded once [M,T,384]: the project's own network is told the task beside the text."""
+
+    features: Tensor
+    masks: Tensor  # [M,T]
+
+    def text(self, captions: Tensor, task: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [B,T,384] and mask [B,T]."""
+        return self.features[captions].float(), self.masks[captions]
+
+    def to(self, device: torch.device | str) -> EncodedCaptions:
+        """Return the same on a device."""
+        return EncodedCaptions(self.features.to(device), self.masks.to(device))
+
+
 @dataclass(frozen=True)
 class Corpus:
-    """A bank of pictures with the features of their captions [M,T,384] and their style rows [R]."""
+    """A bank of pictures with their captions and their style rows [R]."""
 
     bank: PictureBank
-    features: Tensor
-    masks: Tensor
-    captions: Tensor  # [R,4] rows of features
+    spoken: Spoken
+    captions: Tensor  # [R,4] numbers of distinct captions
     caption_counts: Tensor  # [R]
     styles: Tensor  # [R]
     mates: Mates
@@ -76,12 +102,11 @@ class Corpus:
         self.bank.forget(rows)
         self.mates.forget(rows)
 
-    def text(self, rows: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """One of each row's captions by chance: features [B,T,384] and mask [B,T]."""
+    def text(self, rows: Tensor, task: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """One of each row's captions by chance, as its task's row [B] tells it: features [B,T,D] and mask [B,T]."""
         chance = torch.rand(len(rows), device=rows.device, generator=generator)
         choice = (chance * self.caption_counts[rows]).long()
-        found = self.captions[rows].gather(1, choice[:, None])[:, 0]
-        return self.features[found].float(), self.masks[found]
+        return self.spoken.text(self.captions[rows].gather(1, choice[:, None])[:, 0], task)
 
 
 def load_corpus(
@@ -98,17 +123,33 @@ def load_corpus(
 
     ``resident`` as ``PictureBank.of`` has it.
     """
+
+    def spoken(captions: Sequence[str]) -> Spoken:
+        return EncodedCaptions(*encode_all(captions, encoder, batch, cache))
+
+    return captioned(dataset, rows, style_rows, spoken, resident=resident)
+
+
+def captioned(
+    dataset: Dataset,
+    rows: Sequence[int],
+    style_rows: Sequence[int],
+    spoken: Callable[[Sequence[str]], Spoken],
+    *,
+    resident: bool | str = "auto",
+) -> Corpus:
+    """Decode the pictures and number the distinct captions, which ``spoken`` is given."""
     if not rows:
         raise TrainingError(f"{dataset.folder} has no row to learn from: it needs records of split train")
     texts = [dataset.records[row].captions[:MAX_CAPTIONS] for row in rows]
     distinct = {caption: place for place, caption in enumerate(dict.fromkeys(c for row in texts for c in row))}
-    features, masks = encode_all(list(distinct), encoder, batch, cache)
+    told = spoken(list(distinct))
     captions = torch.zeros(len(rows), MAX_CAPTIONS, dtype=torch.long)
     for place, row_captions in enumerate(texts):
         captions[place, : len(row_captions)] = torch.tensor([distinct[caption] for caption in row_captions])
     counts = torch.tensor([len(row_captions) for row_captions in texts])
     bank, styles = PictureBank.of(dataset, rows, resident=resident), torch.tensor(style_rows)
-    return Corpus(bank, features, masks, captions, counts, styles, Mates(styles))
+    return Corpus(bank, told, captions, counts, styles, Mates(styles))
 
 
 def encode_all(

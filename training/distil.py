@@ -33,7 +33,8 @@ from training.limits import check_run
 from training.lists import RunLists
 from training.loaders import RowLoaders
 from training.run import fit, make_trainer
-from training.steps import DiffusionTraining, Example, Objective
+from training.steps import DiffusionTraining, Example
+from training.terms import Objective
 from training.train import backbone_card, heldout, resident
 from training.trajectory import Distillation, lessons
 
@@ -153,6 +154,8 @@ def read_teacher(folder: Path) -> tuple[MultiTaskTransformer, dict[str, Any]]:
     if not (folder / "transformer" / "config.json").is_file():
         raise TrainingError(f"teacher={folder} is not a backbone: name a folder that atelier train wrote")
     card = read_card(folder)
+    if "pretrained" in card:
+        raise TrainingError(f"teacher={folder} is made from {card['pretrained']['name']}: name a backbone of ours")
     if "teacher" in card:
         raise TrainingError(f"teacher={folder} was distilled itself: name the backbone that it learnt from")
     teacher: MultiTaskTransformer = MultiTaskTransformer.from_pretrained(

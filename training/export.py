@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +20,9 @@ from registry.artifacts import write_card
 from synthesis.backbone import MultiTaskTransformer
 from synthesis.pipeline import MultiTaskPipeline
 from synthesis.sampler import few_step_scheduler
+from training.errors import TrainingError
+
+PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @contextmanager
@@ -60,6 +65,39 @@ def export_backbone(
         (building / "ATTRIBUTION.md").write_text(attribution)
 
 
+def dtype_named(setting: str, name: str) -> torch.dtype:
+    """The type of weights that a setting names.
+
+    Raises:
+        TrainingError: there is none of that name.
+    """
+    if name not in PRECISIONS:
+        raise TrainingError(f"{setting} is {name}: it must be one of {', '.join(PRECISIONS)}")
+    return PRECISIONS[name]
+
+
+def export_pretrained(pipeline: Any, folder: Path, card: Mapping[str, Any], attribution: str) -> None:
+    """Save a pipeline of diffusers with card, model card text and attributions; nothing in it is of this project."""
+    with written_whole(folder) as building:
+        pipeline.save_pretrained(str(building), safe_serialization=True)
+        forget_places(building)
+        write_card(building, dict(card))
+        (building / "README.md").write_text(model_card(card))
+        (building / "ATTRIBUTION.md").write_text(attribution)
+
+
+def forget_places(folder: Path) -> None:
+    """Take out where the parts were loaded from: it says nothing elsewhere, and equal models get equal digests."""
+    for path in folder.rglob("*.json"):
+        told = re.sub(r'\n *"(_name_or_path|name_or_path)": "[^"\n]*"(,?)(?=\n)', _comma_alone, path.read_text())
+        json.loads(told)
+        path.write_text(told)
+
+
+def _comma_alone(match: re.Match[str]) -> str:
+    return "" if match[2] else "\n"
+
+
 def dataset_entry(
     dataset: Dataset, rows: int, exposure_pictures: int, order: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -92,7 +130,10 @@ def model_card(card: Mapping[str, Any]) -> str:
     """A model card after Mitchell et al. 2019 in the hub's form, from what the run recorded."""
     tags = "base_model_relation: adapter\n" if card["kind"] == "adapter" else ""
     head = f"---\nlicense: {card['licence'].lower()}\nlibrary_name: diffusers\npipeline_tag: text-to-image\n{tags}---\n"
-    lines = [head, f"# {card['name']}", "", card["summary"], "", "## Learnt from", ""]
+    lines = [head, f"# {card['name']}", "", card["summary"], ""]
+    if "pretrained" in card:
+        lines += ["## Made from", "", f"- {card['pretrained']['name']}, {card['licence']}", ""]
+    lines += ["## Learnt from", ""]
     for entry in card["datasets"]:
         licences = ", ".join(f"{name} ({count:,})" for name, count in entry["licences"].items())
         lines += [f"- {entry['name']}, version `{entry['version'][:16]}`, {entry['pictures']:,} drawings: {licences}"]

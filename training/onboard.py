@@ -87,6 +87,11 @@ def find_backbone(reference: str | None, registry: RegistrySettings) -> Resolved
         found = resolve_model(PROJECT_ROOT / "assets" / "backbone", registry.store)
     if found.card["kind"] != "backbone":
         raise TrainingError(f"{reference} is an {found.card['kind']}: a brand needs a backbone; pass base=MODEL")
+    if "pretrained" in found.card:
+        raise TrainingError(
+            f"{reference or found.reference} is made from {found.card['pretrained']['name']}: a brand is learnt on the"
+            " project's own backbones; pass base=MODEL of one"
+        )
     return found
 
 

@@ -5,9 +5,9 @@ Shapes: B batch, C channels, H W pixels; t [B] in 0..1, 1 is clean.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import lightning
 import torch
@@ -17,7 +17,6 @@ from data.bank import Augmentation, PictureBank
 from data.resident import StreamedLayers
 from synthesis.backbone import NO_STYLE, MultiTaskTransformer
 from synthesis.condition import REFERENCE_PX, Appearance, Condition, no_reference
-from synthesis.objective import flow_point, sample_time, velocity_loss
 from synthesis.tasks import task_named, task_row
 from training.average import learning
 from training.corpus import Corpus
@@ -25,44 +24,9 @@ from training.errors import TrainingError
 from training.mix import TaskMix
 from training.optimizer import OptimizerSettings, make_optimizer
 from training.strategies import FullySharded, compile_network, shard
+from training.terms import Sizes, Terms
 
 PLAIN = Augmentation(placed_share=0, flip_share=0, hue_share=0, ground_share=0, black_ink_share=0.5)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """Which sides are learnt, in px, and the share of steps of each: a step is of one size, so shapes are static."""
-
-    shares: Mapping[int, float]
-
-    def __post_init__(self) -> None:
-        if not self.shares or any(share < 0 for share in self.shares.values()) or sum(self.shares.values()) <= 0:
-            raise TrainingError(f"sizes.shares are {dict(self.shares)}: give one size or more a share above 0")
-
-    def at(self, step: int) -> int:
-        """Return the side of a step: multiples of the golden ratio fall evenly, so every stretch has all sizes."""
-        place = step * 0.6180339887498949 % 1.0 * sum(self.shares.values())
-        for side_px, share in self.shares.items():
-            if place < share:
-                return int(side_px)
-            place -= share
-        return int(next(iter(self.shares)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """Times are logit-normal with this mean and deviation, by Esser et al. 2024."""
-
-    time_mean: float = -0.4
-    time_deviation: float = 1.0
-
-    def shifted(self, t: Tensor, ratio: float) -> Tensor:
-        """σ' = r·σ / (1 + (r - 1)·σ), σ = 1 - t, r the ratio of the sides: larger pictures stand more noise.
-
-        Esser et al. 2024, Eq. 23.
-        """
-        sigma = 1 - t
-        return 1 - ratio * sigma / (1 + (ratio - 1) * sigma)
 
 
 @dataclass(frozen=True)
@@ -74,14 +38,35 @@ class Example:
     slices: list[tuple[str, slice]]
 
 
+class Examples(Protocol):
+    """What a step learns from: examples of rows of a corpus, usually of one side."""
+
+    @property
+    def corpus(self) -> Corpus: ...
+    @property
+    def side_px(self) -> int: ...
+    def make(self, rows: Tensor, generator: Generator, side_px: int | None = None) -> Example:
+        """rows [B] of the corpus -> an example of B pictures of ``side_px`` (the usual one), tasks in fixed slices."""
+
+
 class ExampleMaker:
     """Makes examples from rows of a corpus, on its device: paint, condition, drop."""
 
-    def __init__(self, corpus: Corpus, mix: TaskMix, augmentation: Augmentation, side_px: int) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        mix: TaskMix,
+        augmentation: Augmentation,
+        side_px: int,
+        *,
+        reference_px: int = REFERENCE_PX,
+    ) -> None:
+        """``reference_px`` is the side at which a reference is shown."""
         self.corpus = corpus
         self.mix = mix
         self.augmentation = augmentation
         self.side_px = side_px
+        self.reference_px = reference_px
 
     def make(self, rows: Tensor, generator: Generator, side_px: int | None = None) -> Example:
         """rows [B] of the corpus -> an example of B pictures of ``side_px`` (the usual one), tasks in fixed slices.
@@ -98,7 +83,7 @@ class ExampleMaker:
         slices = self.mix.slices(len(rows))
         source, mask = torch.zeros_like(clean), torch.zeros_like(clean[:, :1])
         task = torch.zeros_like(rows)
-        reference, known = no_reference(len(rows), rows.device)
+        reference, known = no_reference(len(rows), rows.device, side_px=self.reference_px)
         for name, part in slices:
             if name == "style_reference":
                 reference[part], known[part] = self._worn(rows[part], generator), True
@@ -115,11 +100,11 @@ class ExampleMaker:
         return Example(clean, replace(told, reference=reference, reference_mask=told.reference_mask & known), slices)
 
     def _worn(self, rows: Tensor, generator: Generator) -> Tensor:
-        """A picture of each row's set [B,3,64,64], upright on white, whatever it shows."""
+        """A picture of each row's set [B,3,h,h], upright on white, whatever it shows."""
         bank = self.corpus.bank
         mates = self.corpus.mates.mate(rows, generator)
         plain = bank.place(mates, PLAIN, generator)
-        return bank.paint(mates, plain, REFERENCE_PX)
+        return bank.paint(mates, plain, self.reference_px)
 
     def _collaged(self, name: str, part: slice) -> slice | None:
         """The rows of a task's slice whose pictures show four drawings."""
@@ -155,7 +140,7 @@ class ExampleMaker:
         generator: Generator,
     ) -> Condition:
         """Drop text, style and appearance by their shares; a source that shows the ground needs no appearance."""
-        text, text_mask = self.corpus.text(rows, generator)
+        text, text_mask = self.corpus.text(rows, task, generator)
         chance = torch.rand(3, len(rows), device=rows.device, generator=generator)
         text_share = torch.full_like(chance[0], self.mix.text_dropped)
         appearance_share = torch.full_like(chance[0], self.mix.appearance_dropped)
@@ -206,9 +191,9 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         self,
         network: nn.Module,
         *,
-        maker: Callable[[torch.device], ExampleMaker],
-        heldout: Callable[[torch.device], ExampleMaker] | None,
-        objective: Objective,
+        maker: Callable[[torch.device], Examples],
+        heldout: Callable[[torch.device], Examples] | None,
+        objective: Terms,
         optimizer: OptimizerSettings,
         max_steps: int,
         seed: int,
@@ -219,8 +204,8 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         super().__init__()
         self.network = network
         self._make_maker, self._make_heldout = maker, heldout
-        self._maker: ExampleMaker | None = None
-        self._heldout_maker: ExampleMaker | None = None
+        self._maker: Examples | None = None
+        self._heldout_maker: Examples | None = None
         self.objective = objective
         self.optimizer_settings = optimizer
         self.max_steps = max_steps
@@ -268,14 +253,10 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         assert self._maker is not None
         part = index % self.trainer.accumulate_grad_batches  # of a step: each draws numbers of its own
         generator = self._generator(self.global_step, self.global_rank, *([part] if part else []))
-        side_px = self.sizes.at(self.global_step) if self.sizes else self._maker.side_px
+        side_px = (self.sizes.at(self.global_step) if self.sizes else None) or self._maker.side_px
         example = self._maker.make(rows.to(self.device), generator, side_px)
-        t = sample_time(
-            torch.rand(len(rows), device=self.device, generator=generator),
-            mean=self.objective.time_mean,
-            deviation=self.objective.time_deviation,
-        )
-        loss_B = self._loss(example, self.objective.shifted(t, side_px / self._maker.side_px), generator)
+        uniform = torch.rand(len(rows), device=self.device, generator=generator)
+        loss_B = self._loss(example, self.objective.times(uniform, side_px / self._maker.side_px), generator)
         self._log_tasks(loss_B.detach(), example.slices, side_px)
         return loss_B.mean() + self._idle()
 
@@ -299,9 +280,7 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
 
     def _loss(self, example: Example, t: Tensor, generator: Generator) -> Tensor:
         noise = torch.randn(example.clean.shape, device=self.device, generator=generator)
-        x_t = flow_point(example.clean, noise, t)
-        estimate = self.network(x_t, t, **example.condition.tensors())
-        return velocity_loss(estimate, example.clean, t)
+        return self.objective.loss(self.network, example.clean, example.condition, noise, t)
 
     def _log_tasks(self, loss_B: Tensor, slices: list[tuple[str, slice]], side_px: int) -> None:
         if (self.global_step + 1) % self.trainer.log_every_n_steps:

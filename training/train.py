@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,18 @@ from synthesis.tasks import TASKS
 from synthesis.text import TextEncoder
 from training.average import ExponentialAverage
 from training.balance import balanced
-from training.corpus import Corpus, load_corpus
+from training.corpus import load_corpus
 from training.errors import TrainingError
 from training.export import attribution, dataset_entry, export_backbone, now
+from training.learner import Learner, example_maker, style_rows, styles_of
 from training.limits import check_run
 from training.lists import RunLists
 from training.loaders import RowLoaders
+from training.pretrained import PretrainedLearner
 from training.run import code_commit, fit, make_trainer, resolved
-from training.steps import DiffusionTraining, ExampleMaker
+from training.steps import DiffusionTraining, ExampleMaker, Examples
 from training.sweep import job_folder
+from training.terms import Objective
 
 # What a network may have more of than the one that it starts from.
 GROWN = frozenset({"dropout", "larger", "reference_depth"})
@@ -56,20 +60,17 @@ def train(config: DictConfig) -> Path:
     lightning.seed_everything(config.seed, verbose=False)
     torch.set_float32_matmul_precision("high")
     dataset = open_dataset(Path(config.dataset.folder))
-    styles = tuple(sorted({record.style for record in dataset.records}))
-    network = new_network(config.backbone, styles)
+    learner = learner_of(config, dataset)
     folder = Path(config.out)
     lists = RunLists(folder, dataset, recipe="balanced", seed=config.seed, colour_share=config.dataset.colour_share)
     train_rows, heldout_rows = lists.at_start().rows(split="train"), heldout(dataset)
-    earlier = start_from(network, Path(config.initial)) if config.initial else None
     average: ExponentialAverage = instantiate(config.average)
     trainer = make_trainer(config, folder, average)
-    made = partial(resident, config, dataset, styles, side_px=network.config.native_px)
     module = DiffusionTraining(
-        network,
-        maker=partial(made, train_rows, augmented=True),
-        heldout=partial(made, heldout_rows, augmented=False) if heldout_rows else None,
-        objective=instantiate(config.objective),
+        learner.network,
+        maker=partial(learner.examples, train_rows, augmented=True),
+        heldout=partial(learner.examples, heldout_rows, augmented=False) if heldout_rows else None,
+        objective=learner.objective,
         optimizer=instantiate(config.optimizer),
         max_steps=config.max_steps,
         seed=config.seed,
@@ -89,12 +90,12 @@ def train(config: DictConfig) -> Path:
     fit(trainer, module, loaders, folder)
     weights = average.whole()  # by every rank: each may hold a shard
     if trainer.is_global_zero:
-        drawn = loaders.position
+        drawn, earlier = loaders.position, learner.earlier
         seen = drawn + (earlier["images_seen"] if earlier else 0)
         entry = dataset_entry(dataset, len(train_rows), seen, lists.end(order, drawn))
         card = backbone_card(config, entry, seen, time.monotonic() - begin, trainer)
         card |= {"initial": earlier} if earlier else {}
-        export_backbone(network.config, weights, folder / "backbone", card, attribution(dataset))
+        learner.export(weights, folder / "backbone", card, attribution(dataset))
         for epoch in check_ledger(folder / "ledger")[-1:]:
             print(f"ledger: {epoch}")
         print(f"backbone: {folder / 'backbone'} ({seen:,} pictures seen)")
@@ -102,6 +103,41 @@ def train(config: DictConfig) -> Path:
             version = register_model(folder / "backbone", "backbone", store=instantiate(config.registry).store)
             print(f"registered as models:/backbone/{version}")
     return folder / "backbone"
+
+
+def learner_of(config: DictConfig, dataset: Dataset) -> Learner:
+    """A pretrained network where ``backbone`` names a folder, else one of the project's own."""
+    return PretrainedLearner(config, dataset) if "folder" in config.backbone else OwnLearner(config, dataset)
+
+
+class OwnLearner:
+    """The project's own network, fresh or grown from ``initial``; ``training.learner.Learner`` says what for."""
+
+    def __init__(self, config: DictConfig, dataset: Dataset) -> None:
+        self._config, self._dataset = config, dataset
+        self.network = new_network(config.backbone, styles_of(dataset))
+        self.earlier = start_from(self.network, Path(config.initial)) if config.initial else None
+        self.objective = own_objective(config)
+
+    def examples(self, rows: list[int], device: torch.device, *, augmented: bool) -> Examples:
+        """Bring pictures and the features of their captions to a device."""
+        side_px = int(self.network.config.native_px)
+        styles = styles_of(self._dataset)
+        return resident(self._config, self._dataset, styles, rows, device, augmented=augmented, side_px=side_px)
+
+    def export(self, weights: Mapping[str, Tensor], folder: Path, card: Mapping[str, Any], attribution: str) -> None:
+        """Write a folder of ``MultiTaskPipeline``."""
+        export_backbone(self.network.config, weights, folder, card, attribution)
+
+
+def own_objective(config: DictConfig) -> Objective:
+    """The settings' objective, if it is one for the project's own network."""
+    objective = instantiate(config.objective)
+    if not isinstance(objective, Objective):
+        raise TrainingError("objective=own is for backbone=pretrained: pass objective=rectified_flow, or leave it out")
+    if instantiate(config.sizes).shares is None:
+        raise TrainingError("sizes=own is for backbone=pretrained: pass sizes=native or sizes=all, or leave it out")
+    return objective
 
 
 def new_network(sizes: DictConfig, styles: tuple[str, ...]) -> MultiTaskTransformer:
@@ -124,6 +160,11 @@ def start_from(network: MultiTaskTransformer, folder: Path) -> dict[str, Any]:
     """
     if not (folder / "transformer" / "config.json").is_file():
         raise TrainingError(f"initial={folder} is not a backbone: name a folder that atelier train wrote")
+    card = read_card(folder)
+    if "pretrained" in card:
+        raise TrainingError(
+            f"initial={folder} is a pretrained model: pass backbone=pretrained backbone.folder={folder}"
+        )
     earlier = MultiTaskTransformer.from_pretrained(str(folder / "transformer"), dtype=torch.float32)
     for name, value in network.config.items():
         before = earlier.config.get(name)
@@ -132,7 +173,7 @@ def start_from(network: MultiTaskTransformer, folder: Path) -> dict[str, Any]:
         if not name.startswith("_") and name not in GROWN and list_or_self(before) != list_or_self(value):
             raise TrainingError(f"initial={folder}: its {name} is {before}, this run's is {value}")
     grow(network, earlier.state_dict())
-    seen = int(read_card(folder)["run"]["images_seen"])
+    seen = int(card["run"]["images_seen"])
     return {"digest": digest_folder(folder), "source": str(folder), "images_seen": seen}
 
 
@@ -171,12 +212,9 @@ def resident(
 ) -> ExampleMaker:
     """Bring rows of a dataset to a device as examples in the making, usually of ``side_px``."""
     encoder = TextEncoder(config.text_encoder, longest_tokens=config.dataset.caption_tokens).to(device)
-    numbers = [1 + styles.index(dataset.records[row].style) for row in rows]
-    corpus: Corpus = load_corpus(dataset, rows, numbers, encoder, resident=config.dataset.resident).to(device)
-    augmentation = instantiate(config.augmentation if augmented else config.augmentation_heldout)
-    if augmented and dataset.card.picture_px >= 4 * side_px:
-        corpus.bank.halved()
-    return ExampleMaker(corpus, instantiate(config.tasks), augmentation, side_px)
+    numbers = style_rows(dataset, rows, styles)
+    corpus = load_corpus(dataset, rows, numbers, encoder, resident=config.dataset.resident).to(device)
+    return example_maker(config, dataset, corpus, augmented=augmented, side_px=side_px)
 
 
 def backbone_card(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import hydra
-import torch
 from diffusers.utils import logging as diffusers_logging
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
@@ -23,11 +21,9 @@ from synthesis.latents import Autoencoder
 from synthesis.pretrained.families import Family, family_to_widen, open_pipeline
 from synthesis.pretrained.widen import widened
 from training.errors import TrainingError
-from training.export import now, written_whole
+from training.export import dtype_named, forget_places, now, written_whole
 from training.run import code_commit, resolved
 from training.source_licence import SourceLicence, source_licence
-
-PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 # Looked up by name and not in conf/ itself: there, source=FOLDER would choose from the group conf/source of ingestion.
 _CONFIGS = ConfigStore.instance()
@@ -40,7 +36,7 @@ for _option in (CONF_FOLDER / "codec").glob("*.yaml"):
 def main(config: DictConfig) -> None:
     """Read the settings, widen, write, say what was written."""
     source, out = _required(config, "source"), Path(_required(config, "out"))
-    dtype = _precision(str(config.precision))
+    dtype = dtype_named("precision", str(config.precision))
     _refuse_overwriting(source, out)
     diffusers_logging.set_verbosity_error()
     transformers_logging.set_verbosity_error()
@@ -58,12 +54,6 @@ def _required(config: DictConfig, key: str) -> str:
     if OmegaConf.is_missing(config, key) or config[key] in (None, ""):
         raise TrainingError(f"{key} is missing: pass source=FOLDER_OR_HUB_NAME out=DIR")
     return str(config[key])
-
-
-def _precision(name: str) -> torch.dtype:
-    if name not in PRECISIONS:
-        raise TrainingError(f"precision is {name}: it must be one of {', '.join(PRECISIONS)}")
-    return PRECISIONS[name]
 
 
 def _refuse_overwriting(source: str, out: Path) -> None:
@@ -126,21 +116,9 @@ def _card(config: DictConfig, family: Family, licence: SourceLicence) -> dict[st
 def _write(pipeline: Any, out: Path, card: dict[str, Any]) -> None:
     with written_whole(out) as building:
         pipeline.save_pretrained(str(building), safe_serialization=True)
-        _forget_places(building)
+        forget_places(building)
         write_card(building, card)
         (building / "README.md").write_text(_readme(card))
-
-
-def _forget_places(folder: Path) -> None:
-    """Take out where the parts were loaded from: it says nothing elsewhere, and equal models get equal digests."""
-    for path in folder.rglob("*.json"):
-        told = re.sub(r'\n *"(_name_or_path|name_or_path)": "[^"\n]*"(,?)(?=\n)', _comma_alone, path.read_text())
-        json.loads(told)
-        path.write_text(told)
-
-
-def _comma_alone(match: re.Match[str]) -> str:
-    return "" if match[2] else "\n"
 
 
 def _readme(card: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ Shapes: B batch, C latent channels, h w latents, H W pixels; t [B] in 0..1, 1 is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from synthesis.pretrained.parametrisation import parametrisation_of
 from synthesis.pretrained.prompts import Prompts
 from synthesis.pretrained.ways import WAYS, Given
 from synthesis.tasks import task_named, task_row
+
+FLUX_LATENTS = 128  # a side, as its pipelines have it: its network's settings name none
 
 
 class PretrainedBackbone(nn.Module):
@@ -46,9 +49,28 @@ class PretrainedBackbone(nn.Module):
         self.register_buffer("unspoken", self.prompts.unspoken(), persistent=False)
 
     @classmethod
-    def load(cls, folder: Path | str, *, dtype: torch.dtype = torch.float32) -> PretrainedBackbone:
+    def load(
+        cls, folder: Path | str, *, dtype: torch.dtype = torch.float32, embedded_guidance: float = 3.5
+    ) -> PretrainedBackbone:
         """Load what ``atelier widen`` wrote."""
-        return cls(open_pipeline(str(folder), dtype=dtype))
+        return cls(open_pipeline(str(folder), dtype=dtype), embedded_guidance=embedded_guidance)
+
+    @property
+    def native_px(self) -> int:
+        """Side of the pictures that the family's own pipeline draws unless told another."""
+        latents = self.network.config.get("sample_size") or FLUX_LATENTS
+        return int(latents) * self.codec.factor_px
+
+    @property
+    def step_px(self) -> int:
+        """Sides are multiples of this: pictures of four tiles too, and latents that are read two by two."""
+        return 4 * self.codec.factor_px
+
+    def accompany(self, device: torch.device | str) -> None:
+        """Bring all that is frozen to a device: codec, text encoders and what stands for no text."""
+        self.codec.model.to(device)
+        self.prompts.to(device)
+        self.unspoken = self.unspoken.to(device)
 
     def forward(
         self,
@@ -73,16 +95,24 @@ class PretrainedBackbone(nn.Module):
         estimate: Tensor = self(x, t, **condition.tensors())
         return estimate
 
-    def predict(self, x: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
+    def predict(
+        self, x: Tensor, timestep: Tensor, condition: Condition, *, embedded_guidance: float | None = None
+    ) -> Tensor:
         """What the network says of latents in its own scale at its own timestep [B]: noise, v or velocity."""
         told = (condition.source, condition.mask, condition.task, condition.text, condition.text_mask)
-        return WAYS[self.family.name](self.network, x, timestep, self._given(*told))
+        given = self._given(*told)
+        if embedded_guidance is not None:
+            given = replace(given, guidance=embedded_guidance)
+        return WAYS[self.family.name](self.network, x, timestep, given)
 
     def loss(self, clean: Tensor, condition: Condition, generator: Generator | None = None) -> Tensor:
         """Squared error of what the family's network predicts, at the times that it was trained at [B]."""
         numbers = torch.rand(len(clean), device=clean.device, generator=generator)
         noise = torch.randn(clean.shape, device=clean.device, generator=generator)
-        t = self.parametrisation.sample_t(numbers)
+        return self.loss_at(clean, condition, noise, self.parametrisation.sample_t(numbers))
+
+    def loss_at(self, clean: Tensor, condition: Condition, noise: Tensor, t: Tensor) -> Tensor:
+        """The same [B] for this noise and these times [B]."""
         own = self.parametrisation.timestep(t)
         prediction = self.predict(self.parametrisation.entered(flow_point(clean, noise, t), t), own, condition)
         target = self.parametrisation.target(clean, noise, own)
@@ -110,6 +140,10 @@ class PretrainedBackbone(nn.Module):
             generator,
             given=pictures is not None,
         )
+        return self.told(tasks, prompts, seen, mask)
+
+    def told(self, tasks: Sequence[str], prompts: Sequence[str], seen: Tensor, mask: Tensor) -> Condition:
+        """The condition of sources [B,3,H,W] and masks [B,1,H,W] that are made already."""
         text, text_mask = self.prompts.encode(prompts, tasks)
         reference, known = no_reference(len(tasks), seen.device)
         return Condition(

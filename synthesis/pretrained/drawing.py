@@ -35,21 +35,29 @@ def draw(
     *,
     num_inference_steps: int,
     guidance_scale: float,
+    clean: Tensor | None = None,
+    skip_steps: int = 0,
 ) -> Iterator[Drawn]:
     """Yield after each step; the last one's latents are the picture, equal to those of diffusers' own pipeline.
 
-    Above 1, ``guidance_scale`` guides without a classifier; FLUX is told its guidance as a number instead.
+    Above 1, ``guidance_scale`` guides without a classifier; FLUX is told its guidance as a number instead. With
+    ``clean`` latents the first ``skip_steps`` are left out, and it starts from these, noised.
     """
     scheduler: Any = type(backbone.scheduler).from_config(backbone.scheduler.config)
     _set_timesteps(backbone, scheduler, num_inference_steps, noise)
-    guides = guidance_scale > 1 and backbone.family.name != "FLUX"
+    guides = guidance_scale > 1 and not backbone.family.packed
     told = join([condition.unconditional(), condition]) if guides else condition
+    embedded = guidance_scale if backbone.family.packed else None
     flows = isinstance(backbone.parametrisation, Flow)
+    timesteps = scheduler.timesteps[skip_steps:]
     latents = noise if flows else noise * scheduler.init_noise_sigma
-    for timestep in scheduler.timesteps:
+    if clean is not None and skip_steps:
+        begin = timesteps[:1].expand(len(noise))
+        latents = scheduler.scale_noise(clean, begin, noise) if flows else scheduler.add_noise(clean, noise, begin)
+    for timestep in timesteps:
         x = latents if flows else scheduler.scale_model_input(latents, timestep)
         own = timestep.to(x.device, x.dtype).expand(len(told.task))
-        prediction = backbone.predict(torch.cat([x, x]) if guides else x, own, told)
+        prediction = backbone.predict(torch.cat([x, x]) if guides else x, own, told, embedded_guidance=embedded)
         if guides:
             without, with_text = prediction.chunk(2)
             prediction = without + guidance_scale * (with_text - without)

@@ -31,6 +31,12 @@ class Prompts:
         tokens, pooled = self._features([""])
         self.token_width, self.pooled_width = tokens.shape[-1], 0 if pooled is None else pooled.shape[-1]
 
+    def to(self, device: torch.device | str) -> None:
+        """Move the encoders."""
+        for name, part in self.pipeline.components.items():
+            if name.startswith("text_encoder") and part is not None:
+                part.to(device)
+
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], tasks: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return features [B,1+T,W] and mask [B,1+T] bool: all false for an empty prompt, else all true."""

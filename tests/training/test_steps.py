@@ -14,7 +14,8 @@ from synthesis.text import TextEncoder
 from training.corpus import Corpus, Mates, load_corpus
 from training.errors import TrainingError
 from training.mix import TaskMix
-from training.steps import Example, ExampleMaker, Objective, Sizes, two_by_two
+from training.steps import Example, ExampleMaker, two_by_two
+from training.terms import Objective, Sizes
 
 STILL = Augmentation(placed_share=0, flip_share=0, hue_share=0, ground_share=0, black_ink_share=1)
 EVEN = dict.fromkeys(TASKS, 1.0)
@@ -139,7 +140,8 @@ def test_larger_pictures_stand_more_noise() -> None:
 def test_every_caption_has_its_chance_and_its_own_features(dataset: Dataset) -> None:
     corpus = corpus_of(dataset)
     row = int(corpus.caption_counts.argmax())
-    features, masks = corpus.text(torch.full((200,), row), Generator().manual_seed(0))
+    rows = torch.full((200,), row)
+    features, masks = corpus.text(rows, torch.zeros_like(rows), Generator().manual_seed(0))
     captions = dataset.records[dataset.rows(split="train")[row]].captions
     expected, _ = TextEncoder(longest_tokens=8).encode(captions)
     found = {int((expected - one).abs().amax(dim=(1, 2)).argmin()) for one in features}

@@ -24,7 +24,8 @@ from synthesis.backbone import MultiTaskTransformer
 from synthesis.pipeline import MultiTaskPipeline
 from training.balance import balanced
 from training.errors import TrainingError
-from training.steps import DiffusionTraining, Sizes
+from training.steps import DiffusionTraining
+from training.terms import Sizes
 from training.train import heldout, train
 
 if TYPE_CHECKING:
