@@ -24,12 +24,11 @@ from synthesis.condition import REFERENCE_PX, Condition, no_reference, plain_app
 from synthesis.errors import SynthesisError
 from synthesis.pixels import to_mask, to_numbers, to_pictures
 from synthesis.precision import arithmetic, fast_dtype
-from synthesis.request import DEFAULT_GUIDANCE, DEFAULT_STEPS, PictureRequest
+from synthesis.request import DEFAULT_GUIDANCE, DEFAULT_STEPS, REFINING_TASK, PictureRequest
 from synthesis.sampler import follow_flow, guided, seeded_noise
 from synthesis.tasks import resize, task_named, task_row
 from synthesis.text import SHIPPED_ENCODER, TextEncoder
 
-REFINING_TASK = "super_resolution"
 REFINING_GUIDANCE = 1.0
 
 
@@ -176,7 +175,7 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
     @torch.no_grad()
     def _steps(self, request: PictureRequest) -> Iterator[Progress]:
         side_px = request.side_px or self.picture_px
-        refining_steps = self._refining_steps(request)
+        refining_steps = request.refining_steps(self.picture_px)
         drawing_steps, estimates = self._drawn(request, self.picture_px if refining_steps else side_px)
         num_steps = drawing_steps + refining_steps
         for step, small in enumerate(estimates, 1):
@@ -184,12 +183,6 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         if refining_steps:
             for step, large in enumerate(self._refined(request, small, side_px), drawing_steps + 1):
                 yield Progress(step, num_steps, large, side_px)
-
-    def _refining_steps(self, request: PictureRequest) -> int:
-        """Steps of the second stage; 0 at the native size, and where the source is the small picture already."""
-        if request.side_px in (None, self.picture_px) or request.task == REFINING_TASK:
-            return 0
-        return request.num_refinement_steps
 
     def _drawn(self, request: PictureRequest, side_px: int) -> tuple[int, Iterator[Tensor]]:
         """Return how many steps a drawing from noise takes, and its estimates [B,3,side,side]."""

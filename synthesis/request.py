@@ -13,6 +13,7 @@ LARGEST_SEED = 2**63 - 1
 DEFAULT_STEPS = 16
 DEFAULT_GUIDANCE = 3.0
 DEFAULT_REFINEMENT_STEPS = 8
+REFINING_TASK = "super_resolution"
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -81,6 +82,12 @@ class PictureRequest:
     def side_px(self) -> int | None:
         """Side of the picture in px; None is the network's native one."""
         return self.width if self.height is None else self.height
+
+    def refining_steps(self, native_px: int) -> int:
+        """Steps of the second stage: none at the native size, nor where the source is the small picture already."""
+        if self.side_px in (None, native_px) or self.task == REFINING_TASK:
+            return 0
+        return self.num_refinement_steps
 
     @property
     def ground(self) -> tuple[float, float, float]:
