@@ -22,7 +22,7 @@ from synthesis.adapter import merged_with
 from synthesis.backbone import NO_STYLE, MultiTaskTransformer
 from synthesis.condition import REFERENCE_PX, Condition, no_reference, plain_appearance
 from synthesis.errors import SynthesisError
-from synthesis.pixels import to_mask, to_numbers, to_pictures
+from synthesis.pixels import lines_to_numbers, to_mask, to_numbers, to_pictures
 from synthesis.precision import arithmetic, fast_dtype
 from synthesis.request import DEFAULT_GUIDANCE, DEFAULT_STEPS, REFINING_TASK, PictureRequest
 from synthesis.sampler import follow_flow, guided, seeded_noise
@@ -273,7 +273,8 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
     def _pictures(self, request: PictureRequest, side_px: int) -> tuple[Tensor | None, Tensor | None]:
         if not request.images:
             return None, None
-        clean = to_numbers(request.images, side_px, _ground(request))
+        read = lines_to_numbers if request.task == "edges" else to_numbers
+        clean = read(request.images, side_px, _ground(request))
         return clean, to_mask(request.masks, side_px) if request.masks else None
 
     def _reference(self, request: PictureRequest, clean: Tensor | None) -> tuple[Tensor, Tensor]:

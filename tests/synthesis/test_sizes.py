@@ -117,6 +117,14 @@ def test_what_a_mask_keeps_is_the_persons_own_at_the_final_size(
             assert not np.array_equal(np.asarray(image)[~kept], np.asarray(own)[~kept])
 
 
+def test_edges_of_a_larger_picture_reach_the_first_stage_at_their_full_strength(sized: MultiTaskPipeline) -> None:
+    lines = Image.new("RGB", (256, 256), "black")
+    ImageDraw.Draw(lines).rectangle((40, 40, 200, 200), outline="white")
+    condition, _ = sized._condition(request("edges", images=(lines, lines), height=256), 64)
+    assert (condition.source[:, :, 10, 10:51] == 1).all()
+    assert (condition.source[:, :, 12:48, 12:48] == -1).all()
+
+
 def test_style_and_brand_reach_the_second_stage(folder: Path, tmp_path: Path) -> None:
     pipeline = MultiTaskPipeline.load(folder)
     pipeline.load_brand(make_tiny_brand(tmp_path / "acme", folder, "acme"), "acme")
