@@ -219,9 +219,11 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def _scheduler(self, side_px: int, num_steps: int) -> Any:
         """A scheduler of one's own, its levels of noise shifted by the ratio of the sides, as in training."""
-        settings = dict(self.scheduler.config)
-        shift = settings["shift"] * side_px / self.picture_px
-        scheduler = type(self.scheduler).from_config(settings | {"shift": shift})
+        own = self.scheduler.config
+        shift = own["shift"] * side_px / self.picture_px
+        # Where the last step of a distilled model begins belongs to its own steps, which are of the native size.
+        terminal = own.get("shift_terminal") if side_px == self.picture_px else None
+        scheduler = type(self.scheduler).from_config(own, shift=shift, shift_terminal=terminal)
         scheduler.set_timesteps(num_steps)
         return scheduler
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from synthesis.errors import SynthesisError
 from synthesis.pipeline import REFINING_GUIDANCE, MultiTaskPipeline, Progress
 from synthesis.request import PictureRequest
+from synthesis.sampler import few_step_scheduler
 from synthesis.tasks import TASKS
 from synthesis.testing import make_tiny_brand, make_tiny_pipeline
 from training.steps import Objective
@@ -150,6 +151,15 @@ def test_levels_of_noise_are_shifted_as_in_training(sized: MultiTaskPipeline, si
     assert plain.timesteps[0] == shifted.timesteps[0] == 1000
     assert torch.equal(sized._scheduler(64, 9).timesteps, plain.timesteps)
     assert bool((shifted.timesteps[1:] >= plain.timesteps[1:]).all())
+
+
+def test_a_distilled_model_draws_its_own_steps_and_is_refined_like_any_other(sized: MultiTaskPipeline) -> None:
+    student = MultiTaskPipeline(sized.transformer, few_step_scheduler(4), num_inference_steps=4, guidance_scale=1.0)
+    assert torch.equal(student._scheduler(256, 8).timesteps, sized._scheduler(256, 8).timesteps)
+    assert student._scheduler(64, 4).timesteps.tolist() == pytest.approx([1000, 750, 500, 250])
+    fields: dict[str, Any] = {"num_inference_steps": None, "height": 128}
+    sizes = [progress.estimate.shape[-1] for progress in steps_of(student, request(**fields))]
+    assert sizes == [64] * 4 + [128] * 2
 
 
 def test_a_size_that_it_does_not_know_is_answered_with_those_it_does(sized: MultiTaskPipeline, base: Path) -> None:
