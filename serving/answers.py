@@ -101,6 +101,7 @@ def provenance(records: tuple[PictureRecord, ...]) -> Json:
         "seeds": [str(record.seed) for record in records],
         "task": first.task,
         "num_inference_steps": first.num_inference_steps,
+        "num_refinement_steps": first.num_refinement_steps,
         "guidance_scale": first.guidance_scale,
         "model": first.model.identity(),
         "adapter": first.adapter.identity() if first.adapter else None,
@@ -146,7 +147,6 @@ def status_error(message: str, code: str | None) -> Json:
 
 def model_entry(model: ServedModel) -> Json:
     """Return one entry of ``GET /v1/models``."""
-    size_px = model.pipeline.picture_px
     return {
         "id": model.id,
         "object": "model",
@@ -157,7 +157,7 @@ def model_entry(model: ServedModel) -> Json:
             "artifact": model.artifact.identity(),
             "backbone": model.backbone.identity(),
             "obligations": list(model.artifact.obligations),
-            "sizes": [f"{size_px}x{size_px}"],
+            "sizes": [f"{side_px}x{side_px}" for side_px in model.pipeline.sizes],
             "styles": list(model.pipeline.styles),
             "tasks": list(model.pipeline.tasks),
         },

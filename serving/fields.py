@@ -60,7 +60,7 @@ class PictureFields(BaseModel):
     prompt: Text = Field(description="What to draw.")
     model: str = Field("atelier", description="'atelier', or a brand's name to draw in that brand.")
     n: int = Field(1, ge=1, le=10, description="Pictures to draw, each from the next seed.")
-    size: str = Field("auto", description="'auto' or the size the network draws.")
+    size: str = Field("auto", description="'auto' for the network's native size, or one of those that it draws.")
     quality: Literal["auto", "low", "medium", "high"] = Field(
         "auto", description="Sets the number of steps, unless the model was distilled for a number of its own."
     )
@@ -74,6 +74,11 @@ class PictureFields(BaseModel):
     safety_identifier: str | None = Field(None, max_length=512)
     seed: Seed | None = Field(None, description="Atelier: the first picture's seed; equal seeds draw equal pictures.")
     num_inference_steps: int | None = Field(None, ge=1, description="Atelier: denoising steps, instead of quality.")
+    num_refinement_steps: int | None = Field(
+        None,
+        ge=0,
+        description="Atelier: further steps of a picture larger than the native size; 0 draws it so large at once.",
+    )
     guidance_scale: float | None = Field(
         None, ge=0, le=30, allow_inf_nan=False, description="Atelier: pull of the prompt; by default the model's own."
     )

@@ -39,9 +39,11 @@ class DrawSettings:
     mask: str | None = None
     mask_convention: str | None = None
     style: str | None = None
+    size: int | str | None = None
     seed: int = 0
     quality: str | None = None
     num_inference_steps: int | None = None
+    num_refinement_steps: int | None = None
     guidance_scale: float | None = None
     strength: float | None = None
     device: str = "cpu"
@@ -126,8 +128,10 @@ def _order(settings: DrawSettings, model: str, offer: Offer) -> Order:
         "output_format": settings.output_format,
         "output_compression": 95 if settings.output_format == "jpeg" else 100,
         "style": settings.style,
+        "size": _size(settings.size),
         "quality": settings.quality,
         "num_inference_steps": settings.num_inference_steps,
+        "num_refinement_steps": settings.num_refinement_steps,
         "guidance_scale": settings.guidance_scale,
     }
     if settings.source is None:
@@ -136,6 +140,11 @@ def _order(settings: DrawSettings, model: str, offer: Offer) -> Order:
     fields = checked(EditFields, wanted | edit)
     image = read_picture(Path(settings.source).read_bytes(), param="source", side_limit_px=Limits().picture_side_px)
     return order_edit(fields, offer, image=image, mask=_mask(settings, fields))
+
+
+def _size(size: int | str | None) -> str | None:
+    """A side in px as the API writes it: 256 is 256x256."""
+    return f"{size}x{size}" if isinstance(size, int) else size
 
 
 def _mask(settings: DrawSettings, fields: EditFields) -> Image | None:

@@ -44,6 +44,7 @@ class PictureRecord:
     num_inference_steps: int
     guidance_scale: float
     model: Artifact
+    num_refinement_steps: int = 0
     adapter: Artifact | None = None
     preview: bool = False
 

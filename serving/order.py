@@ -14,7 +14,7 @@ from serving.fields import SEED_LIMIT, EditFields, GenerationFields, PictureFiel
 from serving.marking import PictureRecord, digest_prompt
 from serving.roster import Roster, ServedModel
 from serving.settings import Limits, QualitySteps
-from synthesis.request import DEFAULT_GUIDANCE, PictureRequest
+from synthesis.request import DEFAULT_GUIDANCE, DEFAULT_REFINEMENT_STEPS, PictureRequest
 
 # A seed of ours stays below 2^53, so that even careless JavaScript reads it back whole.
 _OWN_SEED_LIMIT = 2**53
@@ -86,12 +86,13 @@ def _order(fields: PictureFields, offer: Offer, *, task: str, images: tuple[Imag
     own_guidance = DEFAULT_GUIDANCE if served.pipeline.own_guidance is None else served.pipeline.own_guidance
     guidance = own_guidance if fields.guidance_scale is None else fields.guidance_scale
     request = _request(fields, served, task=task, images=images, mask=mask, drawn=(steps, guidance))
-    side_tokens = served.pipeline.picture_px // _TOKEN_SIDE_PX
+    side_px = _side_px(fields, served)
+    side_tokens = side_px // _TOKEN_SIDE_PX
     return Order(
         served=served,
         request=request,
         records=_records(request, served, steps, guidance),
-        size=_size(served),
+        size=_size(side_px),
         quality=_quality(fields),
         output_format=fields.output_format,
         compression=fields.output_compression,
@@ -130,14 +131,14 @@ def _check(fields: PictureFields, offer: Offer, served: ServedModel) -> None:
         )
     if fields.n > limits.pictures:
         raise RequestRefused(f"'n' is {fields.n}: this server draws at most {limits.pictures} at once.", param="n")
-    if fields.num_inference_steps and fields.num_inference_steps > limits.steps:
+    for name in ("num_inference_steps", "num_refinement_steps"):
+        if (steps := getattr(fields, name)) and steps > limits.steps:
+            raise RequestRefused(f"'{name}' is {steps}: at most {limits.steps} are taken.", param=name)
+    sizes = ["auto", *map(_size, served.pipeline.sizes)]
+    if fields.size not in sizes:
+        *most, last = (f"'{size}'" for size in sizes)
         raise RequestRefused(
-            f"'num_inference_steps' is {fields.num_inference_steps}: at most {limits.steps} are taken.",
-            param="num_inference_steps",
-        )
-    if fields.size not in ("auto", _size(served)):
-        raise RequestRefused(
-            f"Invalid value for 'size': '{fields.size[:60]}'. {fields.model} draws 'auto' and '{_size(served)}'.",
+            f"Invalid value for 'size': '{fields.size[:60]}'. {fields.model} draws {', '.join(most)} and {last}.",
             param="size",
         )
     if fields.style is not None and served.adapter:
@@ -162,6 +163,7 @@ def _request(
     steps, guidance = drawn
     first = secrets.randbelow(_OWN_SEED_LIMIT - fields.n) if fields.seed is None else fields.seed
     strength = fields.strength if isinstance(fields, EditFields) else None
+    side_px, refinement = _side_px(fields, served), fields.num_refinement_steps
     try:
         return PictureRequest(
             prompts=(fields.prompt,) * fields.n,
@@ -174,6 +176,9 @@ def _request(
             num_inference_steps=steps,
             guidance_scale=guidance,
             strength=PictureRequest.strength if strength is None else strength,
+            height=side_px,
+            width=side_px,
+            num_refinement_steps=DEFAULT_REFINEMENT_STEPS if refinement is None else refinement,
         )
     except AtelierError as error:
         raise RequestRefused(str(error)) from error
@@ -186,6 +191,7 @@ def _records(request: PictureRequest, served: ServedModel, steps: int, guidance:
             task=request.task,
             prompt_sha256=digest_prompt(prompt),
             num_inference_steps=steps,
+            num_refinement_steps=request.refining_steps(served.pipeline.picture_px),
             guidance_scale=guidance,
             model=served.backbone,
             adapter=served.adapter,
@@ -198,5 +204,9 @@ def _quality(fields: PictureFields) -> str:
     return "medium" if fields.quality == "auto" else fields.quality
 
 
-def _size(served: ServedModel) -> str:
-    return f"{served.pipeline.picture_px}x{served.pipeline.picture_px}"
+def _side_px(fields: PictureFields, served: ServedModel) -> int:
+    return served.pipeline.picture_px if fields.size == "auto" else int(fields.size.partition("x")[0])
+
+
+def _size(side_px: int) -> str:
+    return f"{side_px}x{side_px}"

@@ -1,7 +1,8 @@
 """The pipeline: a folder in diffusers layout that draws pictures for every task and brand.
 
 ``stream`` yields after each denoising step, so that a server can show previews, interleave requests and stop; calling
-the pipeline runs it to the end. Shapes: [B,3,H,W] in -1..1.
+the pipeline runs it to the end. A picture larger than the network's native size is drawn at that size first, which is
+a preview of it, and then refined by the network's own super-resolution. Shapes: [B,3,H,W] in -1..1.
 """
 
 from __future__ import annotations
@@ -21,21 +22,28 @@ from synthesis.adapter import merged_with
 from synthesis.backbone import NO_STYLE, MultiTaskTransformer
 from synthesis.condition import REFERENCE_PX, Condition, no_reference, plain_appearance
 from synthesis.errors import SynthesisError
-from synthesis.pixels import to_mask, to_numbers, to_pictures
+from synthesis.pixels import lines_to_numbers, to_mask, to_numbers, to_pictures
 from synthesis.precision import arithmetic, fast_dtype
-from synthesis.request import DEFAULT_GUIDANCE, DEFAULT_STEPS, PictureRequest
+from synthesis.request import DEFAULT_GUIDANCE, DEFAULT_STEPS, REFINING_TASK, PictureRequest
 from synthesis.sampler import follow_flow, guided, seeded_noise
 from synthesis.tasks import resize, task_named, task_row
 from synthesis.text import SHIPPED_ENCODER, TextEncoder
 
+REFINING_GUIDANCE = 1.0
+
 
 @dataclass(frozen=True)
 class Progress:
-    """One denoising step: ``step`` counts from 1 to ``num_steps``; ``decode`` makes pictures of latents."""
+    """One denoising step: ``step`` counts from 1 to ``num_steps``, over all stages.
+
+    ``estimate`` is of the stage's own size; its pictures are shown at ``side_px``, that of the finished ones.
+    ``decode`` makes pictures of latents.
+    """
 
     step: int
     num_steps: int
     estimate: Tensor
+    side_px: int
     decode: Callable[[Tensor], Tensor] | None = None
 
     @property
@@ -45,7 +53,8 @@ class Progress:
 
     def pictures(self) -> list[Image.Image]:
         """The clean-picture estimates at this step, made into pictures when asked for."""
-        return to_pictures(self.estimate if self.decode is None else self.decode(self.estimate))
+        drawn = self.estimate if self.decode is None else self.decode(self.estimate)
+        return to_pictures(drawn if drawn.shape[-1] == self.side_px else resize(drawn, self.side_px))
 
 
 class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
@@ -89,6 +98,11 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
     def picture_px(self) -> int:
         """Side of the pictures that the network draws."""
         return int(self.transformer.config.native_px)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sides in px that can be asked for, the native one first; larger ones are refined by super-resolution."""
+        return self.transformer.sizes if REFINING_TASK in self.tasks else (self.picture_px,)
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -160,23 +174,64 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise SynthesisError(f"brand '{request.brand}' is not loaded: {_listed(self.brands)}")
         if request.task not in self.tasks:
             raise SynthesisError(f"this backbone did not learn the task {request.task}: {_listed(self.tasks)}")
+        if request.side_px not in (None, *self.sizes):
+            sizes = ", ".join(map(str, self.sizes))
+            raise SynthesisError(f"this backbone does not draw {request.side_px} px a side: it draws {sizes}")
 
     @torch.no_grad()
     def _steps(self, request: PictureRequest) -> Iterator[Progress]:
+        side_px = request.side_px or self.picture_px
+        refining_steps = request.refining_steps(self.picture_px)
+        drawing_steps, estimates = self._drawn(request, self.picture_px if refining_steps else side_px)
+        num_steps = drawing_steps + refining_steps
+        for step, small in enumerate(estimates, 1):
+            yield Progress(step, num_steps, small, side_px)
+        if refining_steps:
+            for step, large in enumerate(self._refined(request, small, side_px), drawing_steps + 1):
+                yield Progress(step, num_steps, large, side_px)
+
+    def _drawn(self, request: PictureRequest, side_px: int) -> tuple[int, Iterator[Tensor]]:
+        """Return how many steps a drawing from noise takes, and its estimates [B,3,side,side]."""
         assert request.num_inference_steps is not None and request.guidance_scale is not None
-        condition, clean = self._condition(request)
-        scheduler = type(self.scheduler).from_config(self.scheduler.config)
-        scheduler.set_timesteps(request.num_inference_steps)
+        condition, clean = self._condition(request, side_px)
         skip_steps = self._skipped(request, request.num_inference_steps)
-        noise = seeded_noise(request.seeds, (3, self.picture_px, self.picture_px)).to(self.device)
         estimate = guided(self._denoiser(request.brand), condition, request.guidance_scale)
-        steps = follow_flow(estimate, scheduler, noise, clean=clean, skip_steps=skip_steps)
-        num_steps = request.num_inference_steps - skip_steps
-        for step in range(1, num_steps + 1):
-            drawn = next(steps)
-            if task_named(request.task).needs_mask and clean is not None:
-                drawn = condition.mask * drawn + (1 - condition.mask) * clean
-            yield Progress(step, num_steps, drawn)
+        scheduler = self._scheduler(side_px, request.num_inference_steps)
+        noise = seeded_noise(request.seeds, (3, side_px, side_px)).to(self.device)
+        estimates = follow_flow(estimate, scheduler, noise, clean=clean, skip_steps=skip_steps)
+        if task_named(request.task).needs_mask and clean is not None:
+            hole, kept = condition.mask, (1 - condition.mask) * clean
+            estimates = (hole * drawn + kept for drawn in estimates)
+        return request.num_inference_steps - skip_steps, estimates
+
+    def _refined(self, request: PictureRequest, small: Tensor, side_px: int) -> Iterator[Tensor]:
+        """Yield estimates [B,3,side,side] of pictures of which ``small`` is the first stage's.
+
+        From noise, with the small picture as super-resolution's source. Where a mask keeps pixels, they are the
+        person's own in the source and in every estimate, so that what is drawn meets them.
+        """
+        plain = replace(request, task=REFINING_TASK, images=tuple(to_pictures(small)), masks=())
+        condition, _ = self._condition(plain, side_px)
+        own, hole = (None if part is None else part.to(self.device) for part in self._pictures(request, side_px))
+
+        def kept(picture: Tensor) -> Tensor:
+            return picture if own is None or hole is None else hole * picture + (1 - hole) * own
+
+        told = replace(condition, source=kept(condition.source))
+        estimate = guided(self._denoiser(request.brand), told, REFINING_GUIDANCE)
+        scheduler = self._scheduler(side_px, request.num_refinement_steps)
+        noise = seeded_noise(request.seeds, (3, side_px, side_px)).to(self.device)
+        return follow_flow(lambda x, t: kept(estimate(x, t)), scheduler, noise, clean=None, skip_steps=0)
+
+    def _scheduler(self, side_px: int, num_steps: int) -> Any:
+        """A scheduler of one's own, its levels of noise shifted by the ratio of the sides, as in training."""
+        own = self.scheduler.config
+        shift = own["shift"] * side_px / self.picture_px
+        # Where the last step of a distilled model begins belongs to its own steps, which are of the native size.
+        terminal = own.get("shift_terminal") if side_px == self.picture_px else None
+        scheduler = type(self.scheduler).from_config(own, shift=shift, shift_terminal=terminal)
+        scheduler.set_timesteps(num_steps)
+        return scheduler
 
     @staticmethod
     def _skipped(request: PictureRequest, num_steps: int) -> int:
@@ -194,18 +249,18 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         return denoise
 
-    def _condition(self, request: PictureRequest) -> tuple[Condition, Tensor | None]:
+    def _condition(self, request: PictureRequest, side_px: int) -> tuple[Condition, Tensor | None]:
         count = len(request.prompts)
         if self._text is None:
             self._text = TextEncoder(self.config.text_encoder_name)
         text, text_mask = self._text.to(self.device).encode(request.prompts)
-        clean, mask = self._pictures(request)
-        empty = torch.zeros(count, 3, self.picture_px, self.picture_px)
+        clean, mask = self._pictures(request, side_px)
+        empty = torch.zeros(count, 3, side_px, side_px)
         task = task_named(request.task)
         source, hole = task.condition(empty if clean is None else clean, mask=mask, generator=None)
         for place, image in enumerate(request.images if request.task == "super_resolution" else ()):
-            if max(image.size) <= self.picture_px // 2:  # small already: shown as it is, stretched as in training
-                source[place] = resize(to_numbers([image], max(image.size), _ground(request)), self.picture_px)[0]
+            if max(image.size) <= side_px // 2:  # small already: shown as it is, stretched as in training
+                source[place] = resize(to_numbers([image], max(image.size), _ground(request)), side_px)[0]
         appearance = plain_appearance(count, request.ground)
         if task.shows_ground:
             appearance = torch.zeros_like(appearance)
@@ -223,11 +278,12 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
         return condition.to(self.device), None if clean is None else clean.to(self.device)
 
-    def _pictures(self, request: PictureRequest) -> tuple[Tensor | None, Tensor | None]:
+    def _pictures(self, request: PictureRequest, side_px: int) -> tuple[Tensor | None, Tensor | None]:
         if not request.images:
             return None, None
-        clean = to_numbers(request.images, self.picture_px, _ground(request))
-        return clean, to_mask(request.masks, self.picture_px) if request.masks else None
+        read = lines_to_numbers if request.task == "edges" else to_numbers
+        clean = read(request.images, side_px, _ground(request))
+        return clean, to_mask(request.masks, side_px) if request.masks else None
 
     def _reference(self, request: PictureRequest, clean: Tensor | None) -> tuple[Tensor, Tensor]:
         if request.task != "style_reference" or clean is None:

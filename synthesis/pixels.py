@@ -5,18 +5,34 @@ Shapes: [B,3,H,W] in -1..1, masks [B,1,H,W] in 0..1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 
 def to_numbers(pictures: Sequence[Image.Image], side_px: int, ground: tuple[int, int, int] = (255, 255, 255)) -> Tensor:
     """Composite on the ground, fit into a square by bicubic resampling and return [B,3,side,side] in -1..1."""
     arrays = [np.asarray(square(on_ground(picture, ground), side_px, ground)) for picture in pictures]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def lines_to_numbers(
+    pictures: Sequence[Image.Image], side_px: int, ground: tuple[int, int, int] = (255, 255, 255)
+) -> Tensor:
+    """The same of thin bright lines, which a shrunk picture keeps at their full strength.
+
+    Averaging would grey a line of one pixel: of each block of pixels that becomes one, the brightest is taken.
+    """
+    rows = []
+    for picture in pictures:
+        times = max(1, math.ceil(max(picture.size) / side_px))
+        rows.append(functional.max_pool2d(to_numbers([picture], times * side_px, ground), times))
+    return torch.cat(rows)
 
 
 def to_mask(masks: Sequence[Image.Image], side_px: int) -> Tensor:

@@ -12,6 +12,8 @@ from synthesis.errors import SynthesisError
 LARGEST_SEED = 2**63 - 1
 DEFAULT_STEPS = 16
 DEFAULT_GUIDANCE = 3.0
+DEFAULT_REFINEMENT_STEPS = 8
+REFINING_TASK = "super_resolution"
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -22,7 +24,9 @@ class PictureRequest:
     ``images`` and ``masks`` hold one picture a prompt for the tasks that need them; masks are drawn anew where white.
     ``strength`` (0..1) says how far image-to-image may move from its source. ``background`` is the ground's colour.
     ``num_inference_steps`` and ``guidance_scale`` are the model's own where they are None: a distilled one draws in few
-    steps without guidance, any other in 16 steps with 3.
+    steps without guidance, any other in 16 steps with 3.  ``height`` and ``width`` are in px and equal; None is the
+    network's native size. A larger picture is drawn at the native one first, then refined to its own in
+    ``num_refinement_steps`` more steps; with 0 of them it is drawn at its own size at once.
     """
 
     prompts: tuple[str, ...]
@@ -36,6 +40,9 @@ class PictureRequest:
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     background: str = "#ffffff"
+    height: int | None = None
+    width: int | None = None
+    num_refinement_steps: int = DEFAULT_REFINEMENT_STEPS
 
     def __post_init__(self) -> None:
         from synthesis.tasks import task_named
@@ -52,6 +59,9 @@ class PictureRequest:
         self._check_range("strength", self.strength, 0.0, 1.0)
         self._check_range("num_inference_steps", self.num_inference_steps, 1, 200)
         self._check_range("guidance_scale", self.guidance_scale, 0.0, 30.0)
+        self._check_range("num_refinement_steps", self.num_refinement_steps, 0, 200)
+        if None not in (self.height, self.width) and self.height != self.width:
+            raise SynthesisError(f"height {self.height} and width {self.width} px differ: pictures are square")
         if not _COLOUR.fullmatch(self.background):
             raise SynthesisError(f"background '{self.background}' must be a colour like #ffffff")
 
@@ -67,6 +77,17 @@ class PictureRequest:
     def _check_range(field: str, value: float | None, lowest: float, highest: float) -> None:
         if value is not None and not lowest <= value <= highest:
             raise SynthesisError(f"{field} {value} must lie in {lowest} to {highest}")
+
+    @property
+    def side_px(self) -> int | None:
+        """Side of the picture in px; None is the network's native one."""
+        return self.width if self.height is None else self.height
+
+    def refining_steps(self, native_px: int) -> int:
+        """Steps of the second stage: none at the native size, nor where the source is the small picture already."""
+        if self.side_px in (None, native_px) or self.task == REFINING_TASK:
+            return 0
+        return self.num_refinement_steps
 
     @property
     def ground(self) -> tuple[float, float, float]:

@@ -22,8 +22,12 @@ def make_tiny_pipeline(
     seed: int = 0,
     styles: tuple[str, ...] = ("noto", "twemoji"),
     tasks: tuple[str, ...] | None = None,
+    larger: tuple[tuple[int, int], ...] = (),
 ) -> Path:
-    """Write a random backbone of 0.1 M parameters in diffusers layout, with its card; return the folder."""
+    """Write a random backbone of 0.1 M parameters in diffusers layout, with its card; return the folder.
+
+    ``larger`` lists further sizes as (px, patch_px).
+    """
     torch.manual_seed(seed)
     network = MultiTaskTransformer(
         styles=styles,
@@ -33,9 +37,11 @@ def make_tiny_pipeline(
         head_width=16,
         mlp_width=32,
         appearance_width=APPEARANCE_WIDTH,
+        larger=larger,
     )
     with torch.no_grad():
-        network.final_linear.weight.normal_(std=0.05)
+        for leave in (network.final_linear, *(way.leave for way in network.ways.values())):
+            leave.weight.normal_(std=0.05)
         network.modulation.weight.normal_(std=0.05)
     MultiTaskPipeline(network, FlowMatchEulerDiscreteScheduler()).save_pretrained(folder)
     _write_card(folder, {"kind": "backbone", "name": "backbone", "licence": "Apache-2.0", "obligations": []})

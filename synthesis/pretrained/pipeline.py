@@ -35,6 +35,7 @@ class PretrainedPipeline:
         self._backbone = backbone.eval().requires_grad_(False)
         self.tasks = tuple(tasks)
         self.picture_px = backbone.native_px if side_px is None else side_px
+        self.sizes = (self.picture_px,)
         self.styles: tuple[str, ...] = ()
         self.brands: tuple[str, ...] = ()
         self.own_steps: int | None = None
@@ -69,6 +70,9 @@ class PretrainedPipeline:
         if request.style is not None or request.brand is not None:
             raise SynthesisError("a pretrained model has no styles and no brands: tell the style in the prompt")
 
+        if request.side_px not in (None, *self.sizes):
+            raise SynthesisError(f"this model does not draw {request.side_px} px a side: it draws {self.picture_px}")
+
     @torch.no_grad()
     def _steps(self, request: PictureRequest) -> Iterator[Progress]:
         pixels, mask = self._pictures(request)
@@ -91,7 +95,8 @@ class PretrainedPipeline:
             with arithmetic(device, torch.bfloat16 if device.type == "cuda" else torch.float32):
                 drawn = next(drawing)
             final = step == steps - skip_steps
-            yield Progress(step, steps - skip_steps, drawn.latents if final else drawn.estimate, decode)
+            estimate = drawn.latents if final else drawn.estimate
+            yield Progress(step, steps - skip_steps, estimate, self.picture_px, decode)
 
     def _decoder(self, kept: Tensor | None, mask: Tensor) -> Callable[[Tensor], Tensor]:
         """Latents to pictures; outside the mask stands what was given, not what the codec made of it."""

@@ -336,7 +336,7 @@ def test_a_small_picture_is_shown_to_super_resolution_as_it_is(backbone: Path) -
 
     def source(picture: Image.Image) -> Tensor:
         request = PictureRequest(prompts=("a",), seeds=(0,), task="super_resolution", images=(picture,))
-        return pipeline._condition(request)[0].source
+        return pipeline._condition(request, 64)[0].source
 
     assert torch.allclose(source(image), resize(small / 127.5 - 1, 64), atol=1e-6)
     large = image.resize((64, 64), Image.Resampling.NEAREST)

@@ -64,6 +64,7 @@ class CuedPipeline:
     """Takes a step only when cued, and notes every step and every end: what a test needs to know about turns."""
 
     picture_px = 64
+    sizes = (64,)
     styles = ("noto", "twemoji")
     tasks = tuple(TASKS)
     own_steps = None

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from serving.page import page_headers, page_html
+from synthesis.testing import make_tiny_pipeline
 
 if TYPE_CHECKING:
     from tests.serving.conftest import CuedPipeline, Running, Serve
@@ -156,6 +157,22 @@ def test_a_picture_is_drawn_and_can_be_kept(browser: Browser, server: Running, w
     draw(browser, "a pear", model="atelier", style="noto", seed="")
     assert wait_until(lambda: browser.evaluate("document.querySelectorAll('#shelf li').length") == 2)
     assert browser.told == [], "no error, no blocked resource"
+
+
+@needs_browser
+def test_a_size_is_chosen_where_the_model_draws_several(
+    browser: Browser, server: Running, serve: Serve, tmp_path: Path, wait_until: Callable[..., bool]
+) -> None:
+    sizes = "[...document.querySelectorAll('#size option')].map((option) => option.value)"
+    open_page(browser, server, wait_until)
+    assert browser.evaluate(sizes) == ["64x64"] and browser.evaluate("document.getElementById('size').disabled")
+    with serve(model=str(make_tiny_pipeline(tmp_path / "sized", larger=((128, 16),)))) as sized:
+        open_page(browser, sized, wait_until)
+        assert browser.evaluate(sizes) == ["64x64", "128x128"]
+        draw(browser, "a house", size="128x128", quality="low")
+        assert wait_until(lambda: text(browser, "state") == "Finished")
+        assert browser.evaluate("document.querySelector('#stage img').naturalWidth") == 128
+        assert browser.told == []
 
 
 @needs_browser

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from synthesis.pixels import square, to_mask, to_numbers, to_pictures
+from synthesis.pixels import lines_to_numbers, square, to_mask, to_numbers, to_pictures
 
 SIDE = 64
 
@@ -27,6 +27,20 @@ def test_pictures_of_the_right_size_come_back_exactly(seed: int, count: int) -> 
     numbers = to_numbers(pictures, SIDE)
     assert numbers.shape == (count, 3, SIDE, SIDE) and numbers.min() >= -1 and numbers.max() <= 1
     assert [picture.tobytes() for picture in to_pictures(numbers)] == [picture.tobytes() for picture in pictures]
+
+
+@pytest.mark.parametrize("side_px", [64, 100, 128, 512])
+def test_a_thin_line_keeps_its_strength_when_it_is_shrunk(side_px: int) -> None:
+    picture = Image.new("RGB", (side_px, side_px), "black")
+    picture.paste("white", (side_px // 2, 0, side_px // 2 + 1, side_px))
+    line = lines_to_numbers([picture], SIDE)[0, :, :, SIDE // 2]
+    assert line.shape == (3, SIDE) and line.min() > 0.7
+    assert side_px < 128 or to_numbers([picture], SIDE)[0, :, :, SIDE // 2].max() < 0.3
+
+
+def test_lines_of_the_right_size_come_as_they_are() -> None:
+    pictures = [noisy(seed=seed) for seed in range(2)]
+    assert torch.equal(lines_to_numbers(pictures, SIDE), to_numbers(pictures, SIDE))
 
 
 def test_every_value_comes_back_exactly() -> None:

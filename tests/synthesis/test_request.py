@@ -38,6 +38,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"num_inference_steps": 201}, "num_inference_steps 201 must lie in 1 to 200"),
     ({"guidance_scale": -0.1}, "guidance_scale -0.1 must lie in 0.0 to 30.0"),
     ({"guidance_scale": 31}, "guidance_scale 31 must lie in 0.0 to 30.0"),
+    ({"num_refinement_steps": -1}, "num_refinement_steps -1 must lie in 0 to 200"),
+    ({"height": 256, "width": 128}, "height 256 and width 128 px differ: pictures are square"),
     ({"background": "white"}, "background 'white' must be a colour like #ffffff"),
     ({"background": "#fff"}, "background '#fff' must be a colour like #ffffff"),
     ({"background": "#ffffff\n"}, "must be a colour like #ffffff"),
@@ -67,6 +69,13 @@ def test_values_in_range_are_taken(count: int, steps: int, strength: float, guid
         guidance_scale=guidance_scale,
     )
     assert made.num_inference_steps == steps
+
+
+def test_one_side_is_enough_and_none_is_the_networks_own() -> None:
+    assert request().side_px is None
+    assert {request(**sides).side_px for sides in ({"height": 128}, {"width": 128}, {"height": 128, "width": 128})} == {
+        128
+    }
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3))

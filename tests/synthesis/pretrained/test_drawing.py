@@ -114,6 +114,8 @@ def test_what_it_cannot_draw_is_refused(open_widened: Open, original: Folder, tm
         plain.stream(request("edges"))
     with pytest.raises(SynthesisError, match="tell the style in the prompt"):
         plain.stream(request(style="noto"))
+    with pytest.raises(SynthesisError, match=f"does not draw 4096 px a side: it draws {plain.picture_px}"):
+        plain.stream(request(height=4096))
     with pytest.raises(SynthesisError, match="cannot be worn by a pretrained FLUX model"):
         plain.load_brand(tmp_path, "acme")
     with pytest.raises(SynthesisError, match="is a StableDiffusionPipeline: a pretrained model is drawn with by"):
