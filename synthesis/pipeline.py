@@ -82,15 +82,17 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Load a backbone's folder, or say what is wrong with it."""
         if not (folder / "model_index.json").is_file():
             raise SynthesisError(f"{folder} is not a backbone: it has no model_index.json (a diffusers folder has one)")
-        if (told := cls.load_config(str(folder))["_class_name"]) != cls.__name__:
+        diffusers.utils.logging.disable_progress_bar()
+        try:
+            told = cls.load_config(str(folder))["_class_name"]
+            if told == cls.__name__:
+                pipeline: MultiTaskPipeline = cls.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise SynthesisError(f"backbone {folder} does not load: {str(error).splitlines()[0]}") from error
+        if told != cls.__name__:
             raise SynthesisError(
                 f"{folder} is a {told}: a pretrained model is drawn with by atelier generate and atelier serve alone"
             )
-        diffusers.utils.logging.disable_progress_bar()
-        try:
-            pipeline: MultiTaskPipeline = cls.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise SynthesisError(f"backbone {folder} does not load: {str(error).splitlines()[0]}") from error
         pipeline.transformer.eval().requires_grad_(False)
         return pipeline.to(device)  # type: ignore[no-any-return]
 

@@ -63,13 +63,13 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--processes", type=int, nargs="+", default=[1])
-    parser.add_argument("--steps", type=int, default=12, help="that are timed")
+    parser.add_argument("--steps", type=int, default=30, help="that are timed")
     parser.add_argument("--warm", type=int, default=None, help="steps before the clock runs")
     parser.add_argument("--profile", action="store_true", help="tell where the device's time goes, after the clock")
     parser.add_argument("--seconds", type=float, default=500, help="that one start may take")
     told, settings = parser.parse_known_intermixed_args()
     told.settings = settings
-    told.warm = (3 if told.device == "cpu" else 30) if told.warm is None else told.warm
+    told.warm = (10 if told.device == "cpu" else 30) if told.warm is None else told.warm
     return told
 
 

@@ -51,7 +51,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--script", type=Path, required=True, help="diffusers' train_text_to_image.py")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--steps", type=int, default=6, help="that are timed")
+    parser.add_argument("--steps", type=int, default=30, help="that are timed")
     parser.add_argument("--warm", type=int, default=None, help="steps before the clock runs")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--batch", type=int, default=11)
@@ -62,7 +62,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=400, help="that one start may take")
     told, settings = parser.parse_known_intermixed_args()
     told.settings, told.profile = settings, False
-    told.warm = (2 if told.device == "cpu" else 20) if told.warm is None else told.warm
+    told.warm = (10 if told.device == "cpu" else 20) if told.warm is None else told.warm
     return told
 
 
