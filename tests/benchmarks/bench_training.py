@@ -76,7 +76,7 @@ def arguments() -> argparse.Namespace:
 def overrides(told: argparse.Namespace) -> list[str]:
     """Settings of the job."""
     device = ["trainer.accelerator=cpu", "trainer.precision=32-true"] if told.device == "cpu" else ["trainer=ddp"]
-    usual = ["experiment=smoke", "sizes=native", "dataset.heldout_pictures=0", "code_commit=bench", "trainer=auto"]
+    usual = ["experiment=smoke", "dataset.heldout_pictures=0", "code_commit=bench", "trainer=auto"]
     return [*usual, *device, *told.settings]
 
 
