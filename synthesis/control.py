@@ -24,6 +24,7 @@ class Edges:
     needs_picture: bool = True
     needs_mask: bool = False
     shows_ground: bool = False
+    refers: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, the edges of a clean picture at a random threshold; without, the picture is the edges."""
@@ -48,6 +49,7 @@ class Sketch:
     needs_picture: bool = True
     needs_mask: bool = False
     shows_ground: bool = False
+    refers: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, a clean picture's lines, bent, broken and thickened; without, the picture is the sketch."""
@@ -78,6 +80,7 @@ class Shading:
     needs_picture: bool = True
     needs_mask: bool = False
     shows_ground: bool = False
+    refers: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, the relief of a clean picture; without, the picture is the relief."""
@@ -105,6 +108,7 @@ class Palette:
     needs_picture: bool = True
     needs_mask: bool = False
     shows_ground: bool = True
+    refers: bool = True
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, the colours of a clean picture; without, the picture is such a mosaic."""

@@ -288,7 +288,7 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         return clean, to_mask(request.masks, side_px) if request.masks else None
 
     def _reference(self, request: PictureRequest, clean: Tensor | None) -> tuple[Tensor, Tensor]:
-        if request.task != "style_reference" or clean is None:
+        if clean is None or not task_named(request.task).refers:
             return no_reference(len(request.prompts))
         return resize(clean, REFERENCE_PX), torch.ones(len(clean), dtype=torch.bool)
 

@@ -32,6 +32,11 @@ class Task(Protocol):
         """Whether the source shows the ground that is to be drawn on; where not, appearance tells it."""
         ...
 
+    @property
+    def refers(self) -> bool:
+        """Whether every place of the drawing is to read the whole picture: it is shown as the reference, too."""
+        ...
+
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Return (source [B,3,H,W], mask [B,1,H,W]) made from ``picture``."""
         ...
@@ -55,6 +60,7 @@ class TextToImage:
     needs_picture: bool = False
     needs_mask: bool = False
     shows_ground: bool = False
+    refers: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Zeros."""
@@ -69,6 +75,7 @@ class ImageToImage:
     needs_picture: bool = True
     needs_mask: bool = False
     shows_ground: bool = True
+    refers: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Blur by a quarter, half jittered in brightness and contrast when a generator is given."""
@@ -88,6 +95,7 @@ class Inpainting:
     needs_picture: bool = True
     needs_mask: bool = True
     shows_ground: bool = True
+    refers: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Without a mask, boxes with sides between a quarter and three quarters of the picture."""
@@ -103,6 +111,7 @@ class Outpainting:
     needs_picture: bool = True
     needs_mask: bool = True
     shows_ground: bool = True
+    refers: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Without a mask, a kept window with sides between 0.4 and 0.8 of the picture."""
@@ -118,6 +127,7 @@ class SuperResolution:
     needs_picture: bool = True
     needs_mask: bool = False
     shows_ground: bool = True
+    refers: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, one half at a half and one at a quarter of the pixels a side; without, a quarter.
@@ -147,6 +157,7 @@ class StyleTransfer:
     needs_picture: bool = True
     needs_mask: bool = False
     shows_ground: bool = True
+    refers: bool = True
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """The picture as it is: the trainer passes the same subject from another set."""
@@ -161,6 +172,7 @@ class StyleReference:
     needs_picture: bool = True
     needs_mask: bool = False
     shows_ground: bool = False
+    refers: bool = True
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Zeros."""

@@ -18,12 +18,15 @@ class TaskMix:
     ``text_dropped_in_transfer`` is higher: with the text always there, style transfer ignores its source.
     ``collaged_in_transfer`` is the share of style transfer's pictures that show four drawings of a set, from another
     set's of the same four subjects: more scenes than anybody can learn by heart, so that the source must be read.
+    ``restyled_in_transfer`` is the share that starts from the drawing itself in a look of no set, so that the source's
+    lines are worth keeping.
     """
 
     shares: Mapping[str, float]
     text_dropped: float = 0.1
     text_dropped_in_transfer: float = 0.5
     collaged_in_transfer: float = 0.0
+    restyled_in_transfer: float = 0.0
     style_dropped: float = 0.1
     appearance_dropped: float = 0.1
 
@@ -32,9 +35,14 @@ class TaskMix:
             task_named(name)
             if not 0 <= share < math.inf:
                 raise TrainingError(f"tasks.shares.{name} is {share}: shares must not be negative")
-        in_transfer = ("text_dropped_in_transfer", "collaged_in_transfer")
+        in_transfer = ("text_dropped_in_transfer", "collaged_in_transfer", "restyled_in_transfer")
         for name in ("text_dropped", *in_transfer, "style_dropped", "appearance_dropped"):
             check_share(f"tasks.{name}", getattr(self, name))
+        if self.collaged_in_transfer + self.restyled_in_transfer > 1:
+            raise TrainingError(
+                f"tasks.collaged_in_transfer ({self.collaged_in_transfer}) and tasks.restyled_in_transfer"
+                f" ({self.restyled_in_transfer}) are shares of the same pictures: together at most 1"
+            )
         if sum(self.shares.values()) <= 0:
             raise TrainingError("tasks.shares add up to nothing: give at least one task a share")
 

@@ -17,12 +17,13 @@ from data.bank import Augmentation, PictureBank
 from data.resident import StreamedLayers
 from synthesis.backbone import NO_STYLE, MultiTaskTransformer
 from synthesis.condition import REFERENCE_PX, Appearance, Condition, no_reference
-from synthesis.tasks import task_named, task_row
+from synthesis.tasks import resize, task_named, task_row
 from training.average import learning
 from training.corpus import Corpus
 from training.errors import TrainingError
 from training.mix import TaskMix
 from training.optimizer import OptimizerSettings, make_optimizer
+from training.restyle import restyled
 from training.strategies import FullySharded, compile_network, shard
 from training.terms import Sizes, Terms
 
@@ -93,7 +94,11 @@ class ExampleMaker:
                 clean[collaged], picture[: collaged.stop - collaged.start] = self._collage(
                     rows[collaged], generator, side_px
                 )
+            if changed := self._restyled(name, part):
+                picture[changed.start - part.start :] = restyled(clean[changed], generator)
             source[part], mask[part] = task_named(name).condition(picture, mask=None, generator=generator)
+            if name != "style_reference" and task_named(name).refers:
+                reference[part], known[part] = resize(source[part], self.reference_px), True
             task[part] = task_row(name)
         appearance = Appearance(**vars(placement)).vector()
         told = self._told(rows, (source, mask), task, appearance, slices, generator)
@@ -110,6 +115,11 @@ class ExampleMaker:
         """The rows of a task's slice whose pictures show four drawings."""
         count = round(self.mix.collaged_in_transfer * (part.stop - part.start)) if name == "style_transfer" else 0
         return slice(part.start, part.start + count) if count else None
+
+    def _restyled(self, name: str, part: slice) -> slice | None:
+        """The rows of a task's slice, its last ones, whose source is the drawing itself in another look."""
+        count = round(self.mix.restyled_in_transfer * (part.stop - part.start)) if name == "style_transfer" else 0
+        return slice(part.stop - count, part.stop) if count else None
 
     def _collage(self, rows: Tensor, generator: Generator, side_px: int) -> tuple[Tensor, Tensor]:
         """Each row's drawing [B] with three of its set, two by two, and the same four as other sets drew them."""

@@ -9,6 +9,7 @@ from torch import Generator
 from data.bank import Augmentation
 from data.dataset import Dataset
 from synthesis.backbone import NO_STYLE
+from synthesis.control import foreground
 from synthesis.tasks import TASKS
 from synthesis.text import TextEncoder
 from training.corpus import Corpus, Mates, load_corpus
@@ -39,7 +40,10 @@ def test_each_slice_has_its_task_and_only_masked_tasks_have_masks(dataset: Datas
         assert (told.task[part] == row).all()
         assert bool(told.mask[part].any()) == TASKS[name].needs_mask
         assert bool(told.source[part].any()) == (TASKS[name].needs_picture and name != "style_reference")
-        assert bool(told.reference[part].any()) == (name == "style_reference")
+        assert bool(told.reference[part].any()) == TASKS[name].refers
+    for name, part in example.slices:
+        if name in ("palette", "style_transfer"):
+            assert torch.equal(told.reference[part], told.source[part])
     assert example.clean.shape == told.source.shape == (24, 3, 64, 64)
     assert example.clean.abs().max() <= 1
 
@@ -92,6 +96,23 @@ def test_a_share_of_style_transfer_shows_four_drawings_of_a_set_without_text(dat
     assert torch.equal(told.style, corpus.styles[rows])
     apart = (told.source - example.clean)[:half, :, :32, :32].abs().mean(dim=(1, 2, 3))
     assert (apart > 0.01).all()
+
+
+def test_a_share_of_style_transfer_starts_from_the_drawing_itself_in_another_look(dataset: Dataset) -> None:
+    mix = TaskMix(shares={"style_transfer": 1.0}, restyled_in_transfer=0.5)
+    corpus = corpus_of(dataset)
+    rows = (corpus.bank.partners >= 0).any(1).nonzero()[:8, 0]
+    example = ExampleMaker(corpus, mix, STILL, 64).make(rows, Generator().manual_seed(0))
+    half = len(rows) // 2
+    foregrounds = [foreground(each) for each in (example.clean[half:], example.condition.source[half:])]
+    overlap = (foregrounds[0] * foregrounds[1]).sum((1, 2, 3)) / foregrounds[0].sum((1, 2, 3)).clamp(min=1)
+    assert overlap.median() > 0.8
+    assert (example.condition.source - example.clean)[half:].abs().amax((1, 2, 3)).min() > 0.1
+
+
+def test_shares_of_one_task_that_are_more_than_all_of_it_are_refused() -> None:
+    with pytest.raises(TrainingError, match="together at most 1"):
+        TaskMix(shares={"style_transfer": 1.0}, collaged_in_transfer=0.6, restyled_in_transfer=0.5)
 
 
 def test_four_tiles_in_a_row_are_two_above_two() -> None:
