@@ -104,7 +104,11 @@ class EditFields(PictureFields):
 
     task: str | None = Field(None, description="Atelier: inpainting when a mask is given, else image_to_image.")
     strength: float | None = Field(
-        None, gt=0, le=1, allow_inf_nan=False, description="Atelier: how far image_to_image goes from the source."
+        None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Atelier: how far image_to_image and style_transfer go from the source.",
     )
     mask_convention: Literal["auto", "alpha", "white"] = Field(
         "auto",

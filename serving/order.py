@@ -15,6 +15,7 @@ from serving.marking import PictureRecord, digest_prompt
 from serving.roster import Roster, ServedModel
 from serving.settings import Limits, QualitySteps
 from synthesis.request import DEFAULT_GUIDANCE, DEFAULT_REFINEMENT_STEPS, PictureRequest
+from synthesis.tasks import STARTING_TASKS
 
 # A seed of ours stays below 2^53, so that even careless JavaScript reads it back whole.
 _OWN_SEED_LIMIT = 2**53
@@ -68,8 +69,9 @@ def order_edit(fields: EditFields, offer: Offer, *, image: Image, mask: Image | 
             param="mask",
             code="missing_required_parameter",
         )
-    if fields.strength is not None and task != "image_to_image":
-        raise RequestRefused(f"'strength' is for image_to_image: leave it out for {task}.", param="strength")
+    if fields.strength is not None and task not in STARTING_TASKS:
+        tasks = " and ".join(STARTING_TASKS)
+        raise RequestRefused(f"'strength' is for {tasks}: leave it out for {task}.", param="strength")
     if mask and mask.size != image.size:
         raise RequestRefused(
             f"'mask' measures {mask.width}x{mask.height} px and 'image' {image.width}x{image.height} px:"

@@ -21,12 +21,14 @@ from torch import Tensor
 from synthesis.adapter import merged_with
 from synthesis.backbone import NO_STYLE, MultiTaskTransformer
 from synthesis.condition import REFERENCE_PX, Condition, no_reference, plain_appearance
+from synthesis.control import Palette
 from synthesis.errors import SynthesisError
+from synthesis.palette import colours_of, held_to
 from synthesis.pixels import lines_to_numbers, to_mask, to_numbers, to_pictures
 from synthesis.precision import arithmetic, fast_dtype
 from synthesis.request import DEFAULT_GUIDANCE, DEFAULT_STEPS, REFINING_TASK, PictureRequest
 from synthesis.sampler import follow_flow, guided, seeded_noise
-from synthesis.tasks import resize, task_named, task_row
+from synthesis.tasks import STARTING_TASKS, resize, task_named, task_row
 from synthesis.text import SHIPPED_ENCODER, TextEncoder
 
 REFINING_GUIDANCE = 1.0
@@ -198,6 +200,8 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         condition, clean = self._condition(request, side_px)
         skip_steps = self._skipped(request, request.num_inference_steps)
         estimate = guided(self._denoiser(request.brand), condition, request.guidance_scale)
+        if request.task == Palette.name:
+            estimate = held_to(estimate, colours_of(condition.source))
         scheduler = self._scheduler(side_px, request.num_inference_steps)
         noise = seeded_noise(request.seeds, (3, side_px, side_px)).to(self.device)
         estimates = follow_flow(estimate, scheduler, noise, clean=clean, skip_steps=skip_steps)
@@ -237,7 +241,7 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @staticmethod
     def _skipped(request: PictureRequest, num_steps: int) -> int:
-        if request.task != "image_to_image":
+        if request.task not in STARTING_TASKS:
             return 0
         return num_steps - max(1, round(request.strength * num_steps))
 

@@ -22,7 +22,8 @@ class PictureRequest:
     """One picture for each prompt, each from its own seed.
 
     ``images`` and ``masks`` hold one picture a prompt for the tasks that need them; masks are drawn anew where white.
-    ``strength`` (0..1) says how far image-to-image may move from its source. ``background`` is the ground's colour.
+    ``strength`` (0..1) says how far image-to-image and style transfer may move from their source. ``background`` is the
+    ground's colour.
     ``num_inference_steps`` and ``guidance_scale`` are the model's own where they are None: a distilled one draws in few
     steps without guidance, any other in 16 steps with 3.  ``height`` and ``width`` are in px and equal; None is the
     network's native size. A larger picture is drawn at the native one first, then refined to its own in

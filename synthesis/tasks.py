@@ -189,6 +189,10 @@ TASKS: dict[str, Task] = {
 """Order is the row of the task embedding: append, never reorder."""
 
 
+STARTING_TASKS = ("image_to_image", "style_transfer")
+"""Tasks that may start from their picture, noised, instead of noise alone: ``strength`` says from how much of it."""
+
+
 def task_named(name: str) -> Task:
     """Return a task, or say which there are."""
     if name not in TASKS:

@@ -148,7 +148,7 @@ def lot(seed: int, *names: str) -> str:
 
 
 def with_pictures(orders: Sequence[Order], numbers_N3HW: Tensor, masks_N1HW: Tensor | None = None) -> list[Order]:
-    """Return orders that start from pictures, and masks where they are given; image-to-image at full strength.
+    """Return orders that start from pictures, and masks where they are given, at full strength.
 
     At full strength nothing of the picture but the task's own source reaches the network.
     """

@@ -14,6 +14,7 @@ from evaluation.tasks.bench import Bench, lot, numbers_of, with_pictures
 from evaluation.tasks.protocol import TaskResult
 from evaluation.tasks.scores import FeatureDistance, Score, StyleDistance
 from evaluation.tasks.trial import Rival, Trial
+from synthesis.request import PictureRequest
 
 SPLIT = "heldout_subject"
 NOTE = (
@@ -27,7 +28,7 @@ class StyleTransferMeasure:
     """The true drawing of the subject in the target set judges; the baselines are the source itself, and text alone.
 
     The source is another set's drawing of the subject, chosen by the seed.  Text alone has the same caption, style and
-    noise: what the source adds is the difference.
+    noise: what the source adds is the difference.  Drawn at the strength that a person gets who names none.
     """
 
     task: str = "style_transfer"
@@ -42,7 +43,8 @@ class StyleTransferMeasure:
         source = bench.studio.column(
             "The source itself", "source", real_pictures(bench.others, [partners[row] for row in rows], px)
         )
-        orders = with_pictures(bench.orders(rows, self.task), numbers_of(source.pictures))
+        started = with_pictures(bench.orders(rows, self.task), numbers_of(source.pictures))
+        orders = [replace(order, strength=PictureRequest.strength) for order in started]
         alone = bench.orders(rows, "text_to_image")
         text = replace(bench.drawn(alone), title="Text alone", short="text alone")
         rivals = [Rival(key="source", column=source), Rival(key="text_alone", column=text)]

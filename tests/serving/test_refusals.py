@@ -149,7 +149,7 @@ def test_edit_tasks(server: Running) -> None:
     assert "'mask'" in refused(edit(server, files, task="inpainting"))["message"]
     with_mask = files | {"mask": ("m.png", picture((32, 32), "L", 255))}
     assert "takes no masks" in refused(edit(server, with_mask, task="super_resolution"))["message"]
-    assert "image_to_image" in refused(edit(server, files, task="style_transfer", strength="0.5"))["message"]
+    assert "image_to_image" in refused(edit(server, files, task="super_resolution", strength="0.5"))["message"]
     assert refused(edit(server, files, strengths="0.5"))["param"] == "strengths"
     assert refused(edit(server, {"picture": ("a.png", picture())}))["param"] == "picture"
     assert refused(httpx.post(f"{server.url}/v1/images/edits", data={"prompt": "a"}))["param"] == "image"

@@ -99,6 +99,15 @@ def test_strength_says_how_many_steps_are_taken(pipeline: MultiTaskPipeline, str
     assert [progress.final for progress in told] == [False] * (steps - 1) + [True]
 
 
+def test_style_transfer_of_little_strength_stays_near_its_source(pipeline: MultiTaskPipeline) -> None:
+    shown = np.asarray(picture()).astype(float)
+    full, weak = (
+        np.abs(np.asarray(drawn(pipeline, strength=strength, **needs("style_transfer")), float) - shown).mean()
+        for strength in (1.0, 0.1)
+    )
+    assert weak < 0.7 * full
+
+
 def test_strength_is_of_no_account_to_other_tasks(pipeline: MultiTaskPipeline) -> None:
     full, weak = (drawn(pipeline, strength=strength, **needs("super_resolution")) for strength in (1.0, 0.1))
     assert np.array_equal(full, weak)

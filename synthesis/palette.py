@@ -1,0 +1,57 @@
+"""Holds a drawing to a palette while it is drawn: the colours of each estimate are carried to those asked for.
+
+Sliced optimal transport: along one direction of colour space after another, the pixels' sorted values take the
+palette's (Pitié, Kokaram and Dahyot 2007; Rabin et al. 2011), so that every colour comes as often as the palette says
+and pixels move as little as they can. Needs no training: the network sees the carried picture at its next step.
+Shapes: pictures [B,3,H,W] in -1..1; colours [B,3,64].
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from synthesis.control import PALETTE_CELLS
+
+DIRECTIONS = 24
+LEAST_NOISE = 0.1  # below it the network alone draws, and smooths what transport tore apart
+
+
+def colours_of(mosaic: Tensor) -> Tensor:
+    """The colours in the middles of a mosaic's 8 x 8 cells: [B,3,H,W] -> [B,3,64]."""
+    height, width = mosaic.shape[-2:]
+    row, column = height // PALETTE_CELLS, width // PALETTE_CELLS
+    return mosaic[..., row // 2 :: row, column // 2 :: column][..., :PALETTE_CELLS, :PALETTE_CELLS].flatten(2)
+
+
+def carried(picture: Tensor, colours: Tensor) -> Tensor:
+    """Move the colours of pictures to a palette: [B,3,H,W], [B,3,K] -> [B,3,H,W] in which each has its share."""
+    moved = picture.flatten(2)
+    wanted = colours[..., torch.arange(moved.shape[-1], device=colours.device) * colours.shape[-1] // moved.shape[-1]]
+    for direction in _directions().to(picture):
+        along = torch.einsum("c,bcn->bn", direction, moved)
+        ranked = torch.einsum("c,bcn->bn", direction, wanted).sort(dim=1).values
+        order = along.argsort(dim=1)
+        step = torch.empty_like(along).scatter_(1, order, ranked - along.gather(1, order))
+        moved = moved + direction[:, None] * step[:, None]
+    return moved.view_as(picture).clamp(-1, 1)
+
+
+def held_to(estimate: Callable[[Tensor, Tensor], Tensor], colours: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """The same estimate(x, t) of the clean picture in these colours, until little noise is left."""
+
+    def coloured(x: Tensor, t: Tensor) -> Tensor:
+        drawn = estimate(x, t).clamp(-1, 1)
+        return carried(drawn, colours) if float(1 - t[0]) >= LEAST_NOISE else drawn
+
+    return coloured
+
+
+@functools.cache
+def _directions() -> Tensor:
+    """Unit vectors [24,3], the same on every machine."""
+    vectors = torch.randn(DIRECTIONS, 3, generator=Generator().manual_seed(0))
+    return torch.nn.functional.normalize(vectors, dim=1)
