@@ -42,7 +42,8 @@ def watched(watch: ServingWatch, served_NE: Tensor) -> Found:
     began = None
     if alarm is not None:
         side = "upper" if seen[alarm].upper > watch.threshold else "lower"
-        began = max((place + 1 for place in range(alarm) if getattr(seen[place], side) == 0), default=0)
+        first = alarm - alarm % watch.quiet_pictures  # where the sums last began anew
+        began = max((place + 1 for place in range(first, alarm) if getattr(seen[place], side) == 0), default=first)
     return Found(seen=seen, threshold=watch.threshold, alarm=alarm, began=began)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data.dataset import Dataset, open_dataset
 from data.record import SPLITS
-from evaluation.drawing import DrawingSettings, Order, check_count, to_tensor
+from evaluation.drawing import DrawingSettings, Order, check_count, check_seed, to_tensor
 from evaluation.drawings import (
     colour_rows,
     in_drawn_order,
@@ -67,6 +67,7 @@ class SafetySuite:
     panels: Sequence[Panel] = (UnsafePanel(), MemorisationPanel(), WrittenTextPanel())
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         check_count("suite.pictures", self.pictures, LEAST_PICTURES, 100_000)
         check_count("suite.side_px", self.side_px, 16, 4096)
 

@@ -30,6 +30,7 @@ from evaluation.measurement import Section
 from evaluation.metrics.checked import LEAST_PICTURES
 from evaluation.panels.distribution import DistributionPanel
 from evaluation.panels.memorisation import MemorisationPanel
+from evaluation.panels.palette import PalettePanel
 from evaluation.panels.style import StylePanel
 from evaluation.report.page import SectionView
 from evaluation.scene import Scene
@@ -37,6 +38,8 @@ from evaluation.studio import Studio
 from evaluation.suites.backbone import BackboneSuite
 from evaluation.suites.brand import BrandSuite
 from evaluation.suites.pictures import PicturesSuite
+from evaluation.suites.safety import SafetySuite
+from evaluation.suites.tasks import TasksSuite
 from registry.artifacts import digest_folder, read_card, write_card
 from registry.mlflow import ModelStore
 from registry.register import register_model
@@ -445,3 +448,27 @@ def test_smoke_has_the_brand_suites_panels_at_their_cheapest() -> None:
     (style,) = [panel for panel in smoke.panels if isinstance(panel, StylePanel)]
     (copies,) = [panel for panel in smoke.panels if isinstance(panel, MemorisationPanel)]
     assert (style.off_brand_pictures, copies.prompts, copies.asked) == (64, 0, 0)
+
+
+@pytest.mark.parametrize("suite", [BackboneSuite, BrandSuite, PicturesSuite, SafetySuite, TasksSuite])
+@pytest.mark.parametrize("seed", ["abc", 1.5, True, -1])
+def test_a_seed_that_is_none_is_refused_by_every_suite(suite: Callable[..., object], seed: object) -> None:
+    with pytest.raises(EvaluationError, match=rf"^suite\.seed {seed} must (be a whole number, 0 to|lie in 0 to)"):
+        suite(seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("panel", "setting", "value"),
+    [
+        *((MemorisationPanel, name, 2.5) for name in ("prompts", "seeds", "asked")),
+        (MemorisationPanel, "neighbours", 60.5),
+        (PalettePanel, "clusters", 8.5),
+        (PalettePanel, "brand_colours", True),
+        (StylePanel, "off_brand_pictures", 64.5),
+    ],
+)
+def test_a_count_that_is_not_whole_is_refused_in_one_line(
+    panel: Callable[..., object], setting: str, value: object
+) -> None:
+    with pytest.raises(EvaluationError, match=rf"{setting} {value} must be a whole number"):
+        panel(**{setting: value})
