@@ -10,13 +10,14 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.measure import Measurement
+from rich.measure import Measurement as Width
 from rich.table import Table
 from rich.text import Text
 
 from atelier import CONF_FOLDER
 from evaluation.comparison import Change, Comparison, Drift, compare
 from evaluation.errors import EvaluationError
+from evaluation.measurement import Section
 from evaluation.report.compared import write_comparison
 from evaluation.settings import built, check_tools, studio_of
 from evaluation.sides import find_sides
@@ -47,7 +48,7 @@ def main(config: DictConfig) -> None:
 
 def tell(comparison: Comparison, page: Path, console: Console | None = None) -> None:
     """Print the table of changes, how many figures are the same, the headline, and where the page lies."""
-    console = console or Console()
+    console = console or Console(markup=False, emoji=False)  # names and paths may hold brackets
     changed = [change for change in comparison.changes if change.outcome != "equal"]
     if changed:
         console.print(_table(changed, console))
@@ -55,10 +56,19 @@ def tell(comparison: Comparison, page: Path, console: Console | None = None) -> 
         console.print(f"same on both sides: {same} figure{'s' if same > 1 else ''}", highlight=False)
     for name, why in comparison.left_out:
         console.print(f"left out: {name}: {why}", style="dim", highlight=False, soft_wrap=True)
+    for section in comparison.sections:
+        for sentence in _told(section):
+            console.print(f"{section.title}: {sentence}", highlight=False, soft_wrap=True)
     for note in comparison.notes:
         console.print(note, highlight=False, soft_wrap=True)
     console.print(comparison.verdict.headline, style="bold", highlight=False)
     console.print(f"page: {page}", highlight=False, soft_wrap=True)
+
+
+def _told(section: Section) -> list[str]:
+    """Return what a section found, or why it found nothing."""
+    missing = [f"not measured: {section.missing}"] if section.missing else []
+    return [*(finding.sentence for finding in section.findings), *missing]
 
 
 def _table(changes: Sequence[Change], console: Console) -> Table | Text:
@@ -70,7 +80,7 @@ def _table(changes: Sequence[Change], console: Console) -> Table | Text:
     for change, row in zip(changes, rows, strict=True):
         table.add_row(*row, style=STYLES[change.outcome])
     wide = console.options.update(width=1000)
-    if Measurement.get(console, wide, table).maximum <= console.width:
+    if Width.get(console, wide, table).maximum <= console.width:
         return table
     widths = [max(map(len, column)) for column in zip(HEADINGS[1:], *(row[1:] for row in rows), strict=True)]
     told = Text(_line(HEADINGS[1:], widths))

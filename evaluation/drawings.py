@@ -19,6 +19,7 @@ from data.dataset import CARD_FILE, Dataset, DatasetCard
 from data.record import SPLITS
 from evaluation.drawing import to_tensor
 from evaluation.errors import EvaluationError, TooFewPicturesError
+from evaluation.evidence import FIGURES_FILE
 from evaluation.extractors.pictures import fitted, opened
 from evaluation.metrics.checked import LEAST_PICTURES
 from registry.artifacts import CARD_FILE as MODEL_CARD_FILE
@@ -126,8 +127,13 @@ def pictures_of(folder: Path) -> list[Path]:
 
 
 def is_picture_folder(folder: Path) -> bool:
-    """Return whether a reference is a folder that holds no file of a model: pictures, then."""
-    return folder.is_dir() and not any((folder / name).exists() for name in MODEL_FILES)
+    """Return whether a reference is a folder of pictures that holds neither a model nor an evaluation."""
+    return is_plain_folder(folder) and any(_is_picture(file) for file in folder.iterdir())
+
+
+def is_plain_folder(folder: Path) -> bool:
+    """Return whether a folder holds no file of a model and none of an evaluation, whatever else it holds."""
+    return folder.is_dir() and not any((folder / name).exists() for name in (*MODEL_FILES, FIGURES_FILE))
 
 
 def dataset_versions(card: Card) -> set[str]:

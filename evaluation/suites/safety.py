@@ -12,7 +12,7 @@ from evaluation.drawing import DrawingSettings, Order, check_count, check_seed, 
 from evaluation.drawings import (
     colour_rows,
     in_drawn_order,
-    is_picture_folder,
+    is_plain_folder,
     learnt_folder,
     picture_files,
     real_pictures,
@@ -77,7 +77,7 @@ class SafetySuite:
         self._control(judge)  # what is wrong with the settings is told before anything is drawn
         if self.marks is not None:
             check_marks(Path(self.marks))
-        if is_picture_folder(Path(reference)):
+        if is_plain_folder(Path(reference)):
             return self._measured(self._of_folder(Path(reference), judge, studio), reference, studio)
         model = studio.resolve(reference)
         return self._measured(self._of_model(model, judge, studio), reference, studio)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -199,6 +200,13 @@ def test_the_shipped_settings_build_the_suite() -> None:
 
 def test_a_folder_with_a_models_files_is_no_folder_of_pictures(tiny_backbone: Path, folder: Path) -> None:
     assert is_picture_folder(folder) and not is_picture_folder(tiny_backbone)
+
+
+def test_neither_an_evaluation_nor_an_empty_folder_is_one_of_pictures(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    evaluated = shutil.copytree(folder, tmp_path / "evaluated")
+    (evaluated / "figures.json").write_text("{}")
+    assert not is_picture_folder(tmp_path / "empty") and not is_picture_folder(evaluated)
 
 
 def test_what_cannot_be_measured_is_refused_in_one_line(
