@@ -78,7 +78,7 @@ def _usual_folder(reference: str, suite: str) -> Path:
 
 
 def _tell(measurement: Measurement, report: Path, kept: Path | None = None) -> None:
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names and paths may hold brackets
     table = Table(box=None, pad_edge=False)
     for heading, justify in (("figure", "left"), ("value", "right"), ("95 % interval", "right"), ("N", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]

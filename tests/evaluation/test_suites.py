@@ -192,6 +192,10 @@ def test_the_pictures_suite_measures_a_folder(judge: Path, studio: Studio, tmp_p
         suite.measure(str(folder), studio)
     with pytest.raises(EvaluationError, match=r"made is no model, it holds 15 pictures: use suite=pictures"):
         BrandSuite(judge=str(judge)).measure(str(folder), studio)
+    for file in sorted(folder.iterdir())[1:]:
+        file.unlink()
+    with pytest.raises(EvaluationError, match=r"made is no model, it holds 1 picture: use suite=pictures"):
+        BrandSuite(judge=str(judge)).measure(str(folder), studio)
 
 
 def test_another_evaluation_in_the_same_place_keeps_the_earlier_one(
@@ -199,14 +203,20 @@ def test_another_evaluation_in_the_same_place_keeps_the_earlier_one(
 ) -> None:
     folder = _folder_of_pictures(tmp_path / "made", 16)
     suite = PicturesSuite(pictures=16, judge=str(judge), side_px=16, panels=(DistributionPanel(),))
-    out = tmp_path / "out"
-    for colour in (None, None, "white"):  # the second says what the first said
+    out = tmp_path / "out [red]"
+    for colour in (None, None, "white"):  # the second says what the first said, with a section more
+        if colour is None and (out / "figures.json").is_file():
+            document = json.loads((out / "figures.json").read_text())
+            document["sections"].append({"name": "versions"})
+            (out / "figures.json").write_text(json.dumps(document))
         if colour:
             Image.new("RGB", (32, 32), colour).save(folder / "03.png")
         capsys.readouterr()
         evaluate(str(folder), suite, studio, folder=out, keep=True)
-        assert ("the earlier evaluation is kept" in capsys.readouterr().out) == (colour is not None)
-    (kept,) = tmp_path.glob("out.*")
+        told = capsys.readouterr().out
+        assert f"report: {out}/report.html\n" in told
+        assert (f"the earlier evaluation is kept: {out}.20" in told) == (colour is not None)
+    (kept,) = tmp_path.glob("out [[]red].*")
     assert {file.name for file in kept.iterdir()} == {file.name for file in out.iterdir()}
     assert not list(tmp_path.glob(".*"))
     comparison = compare(read_evidence(kept, "before"), read_evidence(out, "after"))
