@@ -102,6 +102,7 @@ def _thinned(values: Sequence[float], before: int = 0) -> tuple[tuple[float, flo
 
 
 def strangeness(found: Found, identity: str) -> PerPicture:
+    """Return how strange each picture is among golden ones: the normal score of its rank, 2 for 98 of 100."""
     values = torch.tensor([each.strange for each in found.seen], dtype=torch.float64)
     title = "Strangeness beside the golden run"
     return PerPicture(name="strangeness", title=title, values=values, identity=identity, better="lower")

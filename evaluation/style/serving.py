@@ -115,7 +115,8 @@ class ServingWatch:
 
         Raises TooFewPicturesError for fewer than 16 pictures in the window.
         """
-        window_WE = checked_descriptors(torch.stack(list(self._window)), "served pictures")
+        seen_WE = torch.cat([self._golden[:0], *(picture[None] for picture in self._window)])
+        window_WE = checked_descriptors(seen_WE, "served pictures")
         across_GW = self._kernel(self._golden, window_WE)
         golden, golden_left = _means_within(self._kernel(self._golden, self._golden))
         window, window_left = _means_within(self._kernel(window_WE, window_WE))

@@ -243,6 +243,14 @@ def test_the_watch_rings_soon_after_a_shift() -> None:
     assert seen.drift > 0.1
 
 
+def test_a_window_that_is_too_short_has_no_drift_yet() -> None:
+    watch = ServingWatch(looks_of(130), quiet_pictures=100)
+    for count in (0, 1):
+        with pytest.raises(TooFewPicturesError, match=f"^{count} served pictures are too few: 16 are needed$"):
+            watch.drift()
+        watch.see(looks_of(1)[0])
+
+
 def test_after_each_quiet_stretch_the_sums_begin_anew() -> None:
     watch = ServingWatch(looks_of(300), window_pictures=32, quiet_pictures=100)
     seen = [watch.see(picture) for picture in looks_of(101, look=1, seed=51)]
