@@ -20,7 +20,7 @@ from data.record import SPLITS
 from evaluation.drawing import to_tensor
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.evidence import FIGURES_FILE
-from evaluation.extractors.pictures import fitted, opened
+from evaluation.extractors.pictures import fitted
 from evaluation.metrics.checked import LEAST_PICTURES
 from registry.artifacts import CARD_FILE as MODEL_CARD_FILE
 from registry.artifacts import Card
@@ -89,15 +89,6 @@ def real_pictures(dataset: Dataset, rows: Sequence[int], side_px: int) -> Tensor
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="drawings") as pool:
         return to_tensor(list(pool.map(drawn, rows, chunksize=16)))
-
-
-def pictures_in(folder: Path, count: int) -> tuple[list[Image.Image], tuple[str, ...]]:
-    """Return the first ``count`` pictures of a folder by name, RGBA, and their names.
-
-    Raises EvaluationError when one does not open, else as ``picture_files``.
-    """
-    files = picture_files(folder, count)
-    return [opened(file) for file in files], tuple(file.stem for file in files)
 
 
 def picture_files(folder: Path, count: int) -> list[Path]:
