@@ -40,6 +40,7 @@ from evaluation.suites.brand import BrandSuite
 from evaluation.suites.pictures import PicturesSuite
 from evaluation.suites.safety import SafetySuite
 from evaluation.suites.tasks import TasksSuite
+from evaluation.wording import figure_label, interval_text, value_text
 from registry.artifacts import digest_folder, read_card, write_card
 from registry.mlflow import ModelStore
 from registry.register import register_model
@@ -482,3 +483,22 @@ def test_a_count_that_is_not_whole_is_refused_in_one_line(
 ) -> None:
     with pytest.raises(EvaluationError, match=rf"{setting} {value} must be a whole number"):
         panel(**{setting: value})
+
+
+@pytest.mark.parametrize("columns", [60, 80, 160])
+def test_no_label_of_a_figure_is_folded(
+    judge: Path,
+    studio: Studio,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    columns: int,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    suite = PicturesSuite(pictures=16, judge=str(judge), side_px=16, panels=(DistributionPanel(),))
+    measurement = evaluate(str(_folder_of_pictures(tmp_path / "made", 16)), suite, studio, folder=tmp_path / "out")
+    lines = capsys.readouterr().out.splitlines()
+    for figure in measurement.figures:
+        (place,) = [row for row, line in enumerate(lines) if re.match(re.escape(figure_label(figure.name)), line)]
+        told = " ".join(lines[place : place + 2])
+        assert value_text(figure) in told and interval_text(figure) in told
