@@ -23,11 +23,11 @@ from evaluation.extractors.protocol import extractor_identity
 from evaluation.figures import Figure
 from evaluation.measurement import Column, Finding, Measurement, Source, Verdict
 from evaluation.metrics.nearest import nearest_cosine
-from evaluation.panels.serving import Found, section_of, strangeness, watched
 from evaluation.studio import Studio
 from evaluation.style.checked import LEAST_ROWS
 from evaluation.style.descriptor import DESCRIPTOR_FOLDER, StyleDescriptor
 from evaluation.style.serving import LEAST_GOLDEN, ServingWatch, check_settings
+from evaluation.suites.served import Found, section_of, strangeness, watched
 from registry.artifacts import digest_folder
 
 MOST_SERVED = 100_000  # all are held in memory and kept in the evaluation

@@ -20,9 +20,9 @@ from data.dataset import open_dataset
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.evaluate import evaluate
 from evaluation.extractors.efficientnet import EfficientNetLite0
-from evaluation.panels.serving import watched
 from evaluation.studio import Studio
 from evaluation.style.serving import ServingWatch
+from evaluation.suites.served import watched
 from evaluation.suites.serving import ServingSuite
 
 SAMPLE = PROJECT_ROOT / "assets/sample"
