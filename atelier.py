@@ -91,6 +91,7 @@ VERBS = {
         text_keys=(
             *("model", "out", "extractor.path"),
             *("suite.judge", "suite.learn", "suite.marks", "suite.probes", "suite.others", "suite.run", "suite.golden"),
+            "suite.descriptor",
         ),
     ),
     "fit": Verb(
@@ -104,7 +105,10 @@ VERBS = {
         "BEFORE AFTER [suite=NAME]",
         "say what changed between two evaluations, models or folders of pictures",
         positional="before after",
-        text_keys=("before", "after", "out", "folders.judge", "folders.learn"),
+        text_keys=(
+            *("before", "after", "out", "extractor.path", "drift.descriptor"),
+            *("folders.judge", "folders.learn"),
+        ),
     ),
     "generate": Verb(
         "serving.generate",

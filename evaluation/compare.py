@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
 
 from atelier import CONF_FOLDER
 from evaluation.comparison import Change, Comparison, Drift, compare
 from evaluation.errors import EvaluationError
+from evaluation.measurement import Section
 from evaluation.report.compared import write_comparison
 from evaluation.settings import built, check_tools, studio_of
 from evaluation.sides import find_sides
 from evaluation.suites.pictures import PicturesSuite
+from evaluation.terminal import unfolded
 from evaluation.wording import number_text, p_text, range_text
 from registry.mlflow import ModelStore
 
@@ -47,40 +45,28 @@ def main(config: DictConfig) -> None:
 
 def tell(comparison: Comparison, page: Path, console: Console | None = None) -> None:
     """Print the table of changes, how many figures are the same, the headline, and where the page lies."""
-    console = console or Console()
+    console = console or Console(markup=False, emoji=False)  # names and paths may hold brackets
     changed = [change for change in comparison.changes if change.outcome != "equal"]
     if changed:
-        console.print(_table(changed, console))
+        styles = [STYLES[change.outcome] for change in changed]
+        console.print(unfolded(HEADINGS, [_row(change) for change in changed], console, styles))
     if same := len(comparison.changes) - len(changed):
         console.print(f"same on both sides: {same} figure{'s' if same > 1 else ''}", highlight=False)
     for name, why in comparison.left_out:
         console.print(f"left out: {name}: {why}", style="dim", highlight=False, soft_wrap=True)
+    for section in comparison.sections:
+        for sentence in _told(section):
+            console.print(f"{section.title}: {sentence}", highlight=False, soft_wrap=True)
     for note in comparison.notes:
         console.print(note, highlight=False, soft_wrap=True)
     console.print(comparison.verdict.headline, style="bold", highlight=False)
     console.print(f"page: {page}", highlight=False, soft_wrap=True)
 
 
-def _table(changes: Sequence[Change], console: Console) -> Table | Text:
-    """Return a line a figure, or two where the console is too narrow: no label is folded."""
-    rows = [_row(change) for change in changes]
-    table = Table(box=None, pad_edge=False)
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("figure", "") else "right", no_wrap=True)
-    for change, row in zip(changes, rows, strict=True):
-        table.add_row(*row, style=STYLES[change.outcome])
-    wide = console.options.update(width=1000)
-    if Measurement.get(console, wide, table).maximum <= console.width:
-        return table
-    widths = [max(map(len, column)) for column in zip(HEADINGS[1:], *(row[1:] for row in rows), strict=True)]
-    told = Text(_line(HEADINGS[1:], widths))
-    for change, (label, *cells) in zip(changes, rows, strict=True):
-        told.append(f"\n{label}\n{_line(cells, widths)}", STYLES[change.outcome])
-    return told
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  " + "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+def _told(section: Section) -> list[str]:
+    """Return what a section found, or why it found nothing."""
+    missing = [f"not measured: {section.missing}"] if section.missing else []
+    return [*(finding.sentence for finding in section.findings), *missing]
 
 
 def _row(change: Change) -> tuple[str, ...]:

@@ -75,6 +75,10 @@ class Comparison:
             "verdict": self.verdict.headline,
             "changes": [_change_json(change) for change in self.changes],
             "left_out": [{"name": name, "why": why} for name, why in self.left_out],
+            "sections": [
+                section.to_json() | {"figures": [figure.to_json() for figure in section.figures]}
+                for section in self.sections
+            ],
             "moved": [round(float(distance), 6) for distance in self.moved],
         }
 

@@ -28,6 +28,7 @@ from synthesis.pipeline import MultiTaskPipeline
 from synthesis.request import PictureRequest
 
 Advance = Callable[[int], None]
+LARGEST_SUITE_SEED = 2**53  # exact in JSON, and far enough below the largest seed to count each picture's own from it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +182,11 @@ def check_count(field: str, value: int, lowest: int, highest: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise EvaluationError(f"{field} {value} must be a whole number, {lowest} to {highest}")
     check_range(field, value, lowest, highest)
+
+
+def check_seed(seed: int) -> None:
+    """Raise EvaluationError unless a suite's seed is a whole number from which every picture's own can be counted."""
+    check_count("suite.seed", seed, 0, LARGEST_SUITE_SEED)
 
 
 def source_digest(folder: Path) -> str:

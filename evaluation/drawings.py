@@ -19,7 +19,8 @@ from data.dataset import CARD_FILE, Dataset, DatasetCard
 from data.record import SPLITS
 from evaluation.drawing import to_tensor
 from evaluation.errors import EvaluationError, TooFewPicturesError
-from evaluation.extractors.pictures import fitted, opened
+from evaluation.evidence import FIGURES_FILE
+from evaluation.extractors.pictures import fitted
 from evaluation.metrics.checked import LEAST_PICTURES
 from registry.artifacts import CARD_FILE as MODEL_CARD_FILE
 from registry.artifacts import Card
@@ -90,15 +91,6 @@ def real_pictures(dataset: Dataset, rows: Sequence[int], side_px: int) -> Tensor
         return to_tensor(list(pool.map(drawn, rows, chunksize=16)))
 
 
-def pictures_in(folder: Path, count: int) -> tuple[list[Image.Image], tuple[str, ...]]:
-    """Return the first ``count`` pictures of a folder by name, RGBA, and their names.
-
-    Raises EvaluationError when one does not open, else as ``picture_files``.
-    """
-    files = picture_files(folder, count)
-    return [opened(file) for file in files], tuple(file.stem for file in files)
-
-
 def picture_files(folder: Path, count: int) -> list[Path]:
     """Return the first ``count`` picture files of a folder by name.
 
@@ -126,8 +118,13 @@ def pictures_of(folder: Path) -> list[Path]:
 
 
 def is_picture_folder(folder: Path) -> bool:
-    """Return whether a reference is a folder that holds no file of a model: pictures, then."""
-    return folder.is_dir() and not any((folder / name).exists() for name in MODEL_FILES)
+    """Return whether a reference is a folder of pictures that holds neither a model nor an evaluation."""
+    return is_plain_folder(folder) and any(_is_picture(file) for file in folder.iterdir())
+
+
+def is_plain_folder(folder: Path) -> bool:
+    """Return whether a folder holds no file of a model and none of an evaluation, whatever else it holds."""
+    return folder.is_dir() and not any((folder / name).exists() for name in (*MODEL_FILES, FIGURES_FILE))
 
 
 def dataset_versions(card: Card) -> set[str]:

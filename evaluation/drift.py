@@ -5,7 +5,7 @@ Shapes: pictures uint8 [N,3,H,W].
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -29,36 +29,20 @@ NOTE = (
 
 @dataclass(frozen=True, kw_only=True)
 class StyleDrift:
-    """Version drift by a style descriptor: a folder with a fitted one, or any extractor of unit vectors.
+    """Version drift by any extractor; its features are brought to unit length."""
 
-    Where the folder holds none, the section says so.
-    """
-
-    descriptor: Extractor | str = DESCRIPTOR_FOLDER
-    device: str = "cpu"
+    descriptor: Extractor
     seed: int = 0
 
     def __call__(self, before_N3HW: Tensor, after_N3HW: Tensor) -> Section:
         """Return the drift and what it says.
 
-        Raises TooFewPicturesError for fewer than 16 pictures, EvaluationError for a descriptor that is broken.
+        Raises TooFewPicturesError for fewer than 16 pictures.
         """
-        if isinstance(self.descriptor, str):
-            if not (Path(self.descriptor) / WEIGHTS_FILE).is_file():
-                missing = (
-                    f"no style descriptor at {self.descriptor}: make one with atelier fit fitted=descriptor, and pass"
-                    " drift.descriptor=DIR"
-                )
-                return Section(name="drift", title=TITLE, note=NOTE, missing=missing)
-            loaded = StyleDescriptor(self.descriptor, self.device)
-            return replace(self, descriptor=loaded)(before_N3HW, after_N3HW)
-        return self._measured(self.descriptor, before_N3HW, after_N3HW)
-
-    def _measured(self, descriptor: Extractor, before_N3HW: Tensor, after_N3HW: Tensor) -> Section:
-        described = (_described(descriptor, pictures) for pictures in (before_N3HW, after_N3HW))
+        described = (_described(self.descriptor, pictures) for pictures in (before_N3HW, after_N3HW))
         found = version_drift(*described, seed=self.seed)
         count, px = len(before_N3HW), int(before_N3HW.shape[-1])
-        identity = f"version-drift[{found.bandwidth:.4f}]/{extractor_identity(descriptor)}/{px}px/N={count}"
+        identity = f"version-drift[{found.bandwidth:.4f}]/{extractor_identity(self.descriptor)}/{px}px/N={count}"
         drift = Figure.of("version_drift", found.discrepancy.interval(), count=count, identity=identity, better="lower")
         moved = found.p_value < MOVED
         sentence = f"{'The look moved' if moved else 'No proof that the look moved'} (p {p_text(found.p_value)})."
@@ -69,6 +53,29 @@ class StyleDrift:
             figures=(drift,),
             findings=(Finding(tone="unsure" if moved else "good", sentence=sentence),),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedStyleDrift:
+    """Version drift by the fitted style descriptor of a folder; where it holds none, the section says so."""
+
+    descriptor: str = DESCRIPTOR_FOLDER
+    device: str = "cpu"
+    seed: int = 0
+
+    def __call__(self, before_N3HW: Tensor, after_N3HW: Tensor) -> Section:
+        """Return the drift and what it says.
+
+        Raises TooFewPicturesError for fewer than 16 pictures, EvaluationError for a descriptor that is broken.
+        """
+        if not (Path(self.descriptor) / WEIGHTS_FILE).is_file():
+            missing = (
+                f"no style descriptor at {self.descriptor}: make one with atelier fit fitted=descriptor, and pass"
+                " drift.descriptor=DIR"
+            )
+            return Section(name="drift", title=TITLE, note=NOTE, missing=missing)
+        fitted = StyleDescriptor(self.descriptor, self.device)
+        return StyleDrift(descriptor=fitted, seed=self.seed)(before_N3HW, after_N3HW)
 
 
 def _described(descriptor: Extractor, pictures_N3HW: Tensor) -> Tensor:

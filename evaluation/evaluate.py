@@ -21,9 +21,12 @@ from evaluation.report.page import write_report
 from evaluation.settings import built, check_tools, studio_of
 from evaluation.studio import Studio
 from evaluation.suites.protocol import Suite
+from evaluation.terminal import unfolded
 from evaluation.wording import figure_label, interval_text, value_text
 from registry.mlflow import ModelStore
 from registry.register import record_evaluation
+
+HEADINGS = ("figure", "value", "95 % interval", "N")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="evaluate")
@@ -78,14 +81,10 @@ def _usual_folder(reference: str, suite: str) -> Path:
 
 
 def _tell(measurement: Measurement, report: Path, kept: Path | None = None) -> None:
-    console = Console()
-    table = Table(box=None, pad_edge=False)
-    for heading, justify in (("figure", "left"), ("value", "right"), ("95 % interval", "right"), ("N", "right")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for figure in measurement.figures:
-        table.add_row(figure_label(figure.name), value_text(figure), interval_text(figure), str(figure.count))
+    console = Console(markup=False, emoji=False)  # names and paths may hold brackets
     overall = next((section.tables[0] for section in measurement.sections if section.name == "tasks"), None)
-    console.print(_plain(overall) if overall else table)
+    rows = [(figure_label(f.name), value_text(f), interval_text(f), str(f.count)) for f in measurement.figures]
+    console.print(_plain(overall) if overall else unfolded(HEADINGS, rows, console))
     console.print(measurement.verdict.headline, style="bold", highlight=False)
     for section in measurement.sections:
         if section.missing:

@@ -31,15 +31,19 @@ def built(node: DictConfig) -> Any:
 
 def check_tools(config: DictConfig) -> None:
     """Raise EvaluationError for a device that is none, or is not here, and for an extractor without its weights."""
-    device = str(config.device)
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise EvaluationError(f"device {device}: cpu or cuda")
-    if device != "cpu" and int(device.partition(":")[2] or 0) >= torch.cuda.device_count():
-        raise EvaluationError(f"device {device}: this machine has {torch.cuda.device_count()} of the kind; pass cpu")
+    check_device(str(config.device))
     if OmegaConf.is_missing(config.extractor, "path"):
         kind = str(config.extractor.get("_target_")).rpartition(".")[2]
         weights = WEIGHTS.get(kind, "the weights")
         raise EvaluationError(f"extractor.path is missing: pass extractor.path=FILE, {weights}")
+
+
+def check_device(device: str) -> None:
+    """Raise EvaluationError for a device that is none, or is not here."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise EvaluationError(f"device {device}: cpu or cuda")
+    if device != "cpu" and int(device.partition(":")[2] or 0) >= torch.cuda.device_count():
+        raise EvaluationError(f"device {device}: this machine has {torch.cuda.device_count()} of the kind; pass cpu")
 
 
 def studio_of(config: DictConfig, store: ModelStore) -> Studio:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from evaluation.drawings import PICTURE_SUFFIXES
+from atelier import CONF_FOLDER
+from evaluation.drawings import is_picture_folder, pictures_of
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.evidence import FIGURES_FILE, Evidence, read_evidence
 from evaluation.metrics.checked import LEAST_PICTURES
@@ -32,7 +33,7 @@ def find_sides(
 
     Raises EvaluationError when one of them is nothing that can be compared, or they are of two kinds.
     """
-    pictures = [_holds_pictures(name) for name in (before, after)]
+    pictures = [not name.startswith("models:/") and is_picture_folder(Path(name)) for name in (before, after)]
     if all(pictures):
         return _measured(before, after, folders, studio)
     if any(pictures):
@@ -85,15 +86,14 @@ def _suite_of_both(before: str, after: str, places: list[Mapping[str, Path]], su
     if suite is not None or not shared:
         raise EvaluationError(f"not both were evaluated by {suite or 'one suite'}: {has}")
     if len(shared) > 1:
-        raise EvaluationError(f"both were evaluated by {' and '.join(shared)}: pass suite={shared[0]}, for example")
+        both = f"both were evaluated by {' and '.join(shared)}"
+        raise EvaluationError(f"{both}: pass {_setting_of(shared[0])}, for example")
     return shared[0]
 
 
 def _measured(before: str, after: str, suite: PicturesSuite, studio: Callable[[], Studio]) -> Sides:
     """Measure the pictures whose names both folders have."""
-    files = [
-        {file.stem: file for file in sorted(Path(name).iterdir()) if _is_picture(file)} for name in (before, after)
-    ]
+    files = [{file.stem: file for file in pictures_of(Path(name))} for name in (before, after)]
     shared = sorted(files[0].keys() & files[1].keys())
     if len(shared) < LEAST_PICTURES:
         raise TooFewPicturesError(
@@ -107,13 +107,6 @@ def _measured(before: str, after: str, suite: PicturesSuite, studio: Callable[[]
     return Evidence.of(one), Evidence.of(other)
 
 
-def _holds_pictures(name: str) -> bool:
-    folder = Path(name)
-    if name.startswith("models:/") or not folder.is_dir():
-        return False
-    known = any((folder / file).is_file() for file in (FIGURES_FILE, CARD_FILE))
-    return not known and any(_is_picture(file) for file in folder.iterdir())
-
-
-def _is_picture(file: Path) -> bool:
-    return file.is_file() and file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
+def _setting_of(suite: str) -> str:
+    """Return how a suite is chosen: one that was logged under a name of its own has no file in conf/suite."""
+    return f"suite={suite}" if (CONF_FOLDER / "suite" / f"{suite}.yaml").is_file() else f"+suite.name={suite}"

@@ -54,8 +54,10 @@ class Studio:
         RegistryError says what models there are when it is none.
         """
         folder = Path(reference)
-        if is_picture_folder(folder) and (count := len(pictures_of(folder))):
-            raise EvaluationError(f"{reference} is no model, it holds {count} pictures: use suite=pictures")
+        if is_picture_folder(folder):
+            count = len(pictures_of(folder))
+            held = f"{count} picture{'s' if count > 1 else ''}"
+            raise EvaluationError(f"{reference} is no model, it holds {held}: use suite=pictures")
         return resolve_model(reference, self._store)
 
     def drawn(

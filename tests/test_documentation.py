@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from atelier import CONF_FOLDER, PROJECT_ROOT, VERBS, hydra_arguments
@@ -37,6 +38,13 @@ MACHINE_PATH = re.compile(r"/home/\w|/[r]oot/|/Users/\w|/[w]ork/|[A-Z]:[\\]Users
 PACKAGE_INDEX = re.compile(
     r"index-[u]rl|trusted-[h]ost|npm_config[_]registry|GO[P]ROXY|pypi[.]org|pythonhosted[.]org|npmjs[.]org|yarnpkg[.]com"
 )
+
+
+@pytest.fixture(autouse=True)
+def _files_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose from the files, not from what a verb that was imported before keeps in memory."""
+    for kept in ("registry", "codec", "widen.yaml"):
+        monkeypatch.delitem(ConfigStore.instance().repo, kept, raising=False)
 
 
 def text_of(name: str) -> str:

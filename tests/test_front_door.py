@@ -201,6 +201,8 @@ def test_a_misspelt_key_is_one_line_of_the_process(tmp_path: Path) -> None:
 SMOKE = ("train", "experiment=smoke", f"dataset.folder={PROJECT_ROOT / 'assets' / 'sample' / 'base'}")
 MISTAKES = {
     ("train", "experiment=smoke", "sead=1"): "there is no setting 'sead'; did you mean 'seed'?",
+    ("fit", "device=gpu"): "device gpu: cpu or cuda",
+    ("fit", "device=cuda:99"): "the kind; pass cpu",
     (
         "train",
         "experiment=smoke",

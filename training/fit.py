@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 import hydra
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from atelier import CONF_FOLDER, AtelierError
+from atelier import CONF_FOLDER
+from evaluation.settings import built, check_device
 
 
 class Fitted(Protocol):
@@ -26,18 +25,9 @@ class Fitted(Protocol):
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="fit")
 def main(config: DictConfig) -> None:
     """Hydra's entry point."""
-    print(f"written: {built(config.fitted).fit()}")
-
-
-def built(node: DictConfig) -> Fitted:
-    """Instantiate what is to be fitted; what it refuses about its settings is told in its own words."""
-    try:
-        fitted: Fitted = instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, AtelierError):
-            raise error.__cause__ from None
-        raise
-    return fitted
+    check_device(str(config.device))
+    fitted: Fitted = built(config.fitted)
+    print(f"written: {fitted.fit()}")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Marks:
 def load_marks(source: Path, side_px: int, advance: Callable[[int], None] | None = None) -> Marks:
     """Return the marks of a dataset folder, or of icon sets in Iconify form (tarballs of ``npm pack``), on white.
 
-    ``advance`` is called with each count of them that was drawn.
+    ``advance`` is called with each count of them that was drawn; a dataset's are read, and counted at once.
     Raises EvaluationError when there is no such place or it holds no mark, SourceError when a file is no icon set.
     """
     check_marks(source)
@@ -47,9 +47,10 @@ def load_marks(source: Path, side_px: int, advance: Callable[[int], None] | None
         names = tuple(record.caption for record in dataset.records)
         if not names:
             raise EvaluationError(f"{source} holds no mark: it is an empty dataset")
-        return Marks(
-            label=label_of(dataset), names=names, pictures=real_pictures(dataset, range(len(dataset)), side_px)
-        )
+        pictures = real_pictures(dataset, range(len(dataset)), side_px)
+        if advance:
+            advance(len(names))
+        return Marks(label=label_of(dataset), names=names, pictures=pictures)
     icons = IconifySource(source)
     drawn = []
     for each in _drawn(icons, side_px):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from evaluation.drawing import check_range
+from evaluation.drawing import check_count, check_range
 from evaluation.extractors.protocol import extractor_identity
 from evaluation.figures import Figure
 from evaluation.intervals import LEVEL, Interval
@@ -57,10 +57,10 @@ class MemorisationPanel:
         check_range("control_share", self.control_share, 0.0001, 0.2)
         check_range("least_feature", self.least_feature, 0, 1)
         check_range("least_edges", self.least_edges, 0, 1)
-        check_range("neighbours", self.neighbours, LEAST_FOR_RATIO, 1000)
-        check_range("prompts", self.prompts, 0, 10_000)
-        check_range("seeds", self.seeds, 1, 64)
-        check_range("asked", self.asked, 0, 10_000)
+        check_count("neighbours", self.neighbours, LEAST_FOR_RATIO, 1000)
+        check_count("prompts", self.prompts, 0, 10_000)
+        check_count("seeds", self.seeds, 1, 64)
+        check_count("asked", self.asked, 0, 10_000)
 
     def measure(self, scene: Scene) -> Section:
         """Return shares of copies by features and by edges, the excess, the ratio test and the first step's test."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.dataset import on_ground
-from evaluation.drawing import check_range, to_tensor
+from evaluation.drawing import check_count, to_tensor
 from evaluation.elements.colour import Colours, srgb_of_hex
 from evaluation.elements.estimates import NOT_NEGATIVE, SHARE, hashed, mean_of, of_left_out
 from evaluation.elements.palette import (
@@ -89,8 +89,8 @@ class PalettePanel:
     kit: str | None = None
 
     def __post_init__(self) -> None:
-        check_range("panel palette: clusters", self.clusters, 1, 64)
-        check_range("panel palette: brand_colours", self.brand_colours, 1, 64)
+        check_count("panel palette: clusters", self.clusters, 1, 64)
+        check_count("panel palette: brand_colours", self.brand_colours, 1, 64)
 
     def measure(self, scene: Scene) -> Section:
         """Return distances and coverage of each set, what the adapter gains over equal orders, critical colours."""

@@ -10,14 +10,13 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from data.unsafe import MODEL, unsafe_score
 from evaluation.drawing import check_range, to_image
-from evaluation.elements.text import Reader, Reading
+from evaluation.elements.text import Reader
 from evaluation.errors import EvaluationError
 from evaluation.extractors.protocol import extractor_identity
 from evaluation.figures import Figure
@@ -27,6 +26,7 @@ from evaluation.memorisation.marks import Marks, load_marks
 from evaluation.memorisation.mirrored import nearest_by_edges
 from evaluation.memorisation.neighbours import Neighbours
 from evaluation.memorisation.structure import StructureExtractor
+from evaluation.panels.text import TextReader, read_all
 from evaluation.scene import Scene
 from evaluation.selection import most_alike
 from evaluation.wording import interval_text, number_text, value_text
@@ -171,17 +171,6 @@ class MarksPanel:
         )
 
 
-class TextReader(Protocol):
-    """Reads what is written in pictures."""
-
-    @property
-    def identity(self) -> str:
-        """Which reader it is, with the digest of its weights."""
-
-    def __call__(self, picture_3HW: Tensor) -> Reading:
-        """Return what is written in a uint8 picture, an empty text where nothing is."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class WrittenTextPanel:
     """The share of pictures in which ``reader`` finds text; None reads none."""
@@ -194,9 +183,11 @@ class WrittenTextPanel:
         if self.reader is None:
             missing = "nothing reads text here: name a reader of text in suite.panels (WrittenTextPanel.reader)"
             return Section(name="written_text", title=title, note=note, missing=missing)
-        read = [self.reader(picture).text for picture in scene.made.pictures]
-        made = torch.tensor([bool(text) for text in read])
-        real = torch.tensor([bool(self.reader(picture).text) for picture in scene.real.pictures])
+        read, control = (
+            [reading.text for reading in read_all(scene.studio, self.reader, column.pictures, what)]
+            for column, what in ((scene.made, "the pictures"), (scene.real, "the control"))
+        )
+        made, real = (torch.tensor([bool(text) for text in texts]) for texts in (read, control))
         figure = Figure.of(
             "text_share",
             share_of(made),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from data.dataset import Dataset, open_dataset
-from evaluation.drawing import check_range
+from evaluation.drawing import check_count, check_range
 from evaluation.drawings import colour_rows, in_drawn_order, real_pictures
 from evaluation.errors import EvaluationError
 from evaluation.extractors.protocol import extractor_identity
@@ -64,7 +64,7 @@ class StylePanel:
     copy_threshold: float = 0.95
 
     def __post_init__(self) -> None:
-        check_range("panels.style.off_brand_pictures", self.off_brand_pictures, 64, 100_000)
+        check_count("panels.style.off_brand_pictures", self.off_brand_pictures, 64, 100_000)
         check_range("panels.style.copy_threshold", self.copy_threshold, 0, 1)
 
     def measure(self, scene: Scene) -> Section:

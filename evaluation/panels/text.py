@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
 from evaluation.elements.estimates import NOT_NEGATIVE, hashed, mean_of
 from evaluation.elements.text import Reader, Reading, character_error_rate, normal, wanted_text
@@ -15,9 +17,21 @@ from evaluation.intervals import Interval, share_interval
 from evaluation.measurement import Column, Finding, Grid, PerPicture, Row, Table, Tile
 from evaluation.panels.kit import per_picture_of
 from evaluation.scene import Scene
+from evaluation.studio import Studio
 from evaluation.wording import interval_text, value_text
 
 WORST = 8
+
+
+class TextReader(Protocol):
+    """Reads what is written in pictures."""
+
+    @property
+    def identity(self) -> str:
+        """Which reader it is, with the digest of its weights."""
+
+    def __call__(self, picture_3HW: Tensor) -> Reading:
+        """Return what is written in a uint8 picture, an empty text where nothing is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +55,22 @@ class Words:
         return bool(read.text) and normal(read.text) not in self.allowed
 
 
+def read_all(studio: Studio, reader: TextReader, pictures_N3HW: Tensor, title: str) -> list[Reading]:
+    """Return what is written in each picture, and show how many were read."""
+    readings = []
+    with studio.progress(f"reading: {title[0].lower()}{title[1:]}", len(pictures_N3HW)) as advance:
+        for picture in pictures_N3HW:
+            readings.append(reader(picture))
+            advance(1)
+    return readings
+
+
 def read_words(scene: Scene, columns: Mapping[str, Column], reader: Reader, allowed: Sequence[str]) -> Words:
     """Read every picture of every column."""
     return Words(
-        readings={suffix: [reader(picture) for picture in column.pictures] for suffix, column in columns.items()},
+        readings={
+            suffix: read_all(scene.studio, reader, column.pictures, column.title) for suffix, column in columns.items()
+        },
         wanted=[wanted_text(caption) for caption in scene.captions],
         allowed=frozenset(normal(text) for text in allowed),
     )

@@ -12,6 +12,8 @@ from evaluation.errors import EvaluationError
 from evaluation.evidence import FIGURES_FILE
 from evaluation.measurement import Measurement
 
+SAYS = ("model", "suite", "seed", "figures", "pictures")  # of figures.json
+
 
 def keep_earlier(measurement: Measurement, folder: Path) -> Path | None:
     """Copy the evaluation in ``folder`` to FOLDER.TIME, the time it was made, unless it says what ``measurement`` does.
@@ -39,8 +41,13 @@ def keep_earlier(measurement: Measurement, folder: Path) -> Path | None:
 
 
 def _says_the_same(earlier: Path, measurement: Measurement) -> bool:
-    """Return whether an evaluation's figures and settings are this one's; one that cannot be read says otherwise."""
+    """Return whether an evaluation's figures and settings are this one's; one that cannot be read says otherwise.
+
+    What the page says besides, the curves over versions for one, follows from more than this evaluation.
+    """
     try:
-        return bool(json.loads(earlier.read_text()) == json.loads(json.dumps(measurement.to_json())))
-    except (OSError, ValueError):
+        documents = json.loads(earlier.read_text()), json.loads(json.dumps(measurement.to_json()))
+        one, other = ([document[part] for part in SAYS] for document in documents)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
+    return bool(one == other)

@@ -12,6 +12,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from evaluation.drawing import check_count, check_range
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.intervals import Estimate, group_of_rows
 from evaluation.style.checked import checked_descriptors
@@ -21,12 +22,6 @@ LEAST_GOLDEN = 128
 REFERENCE_SHARE = 0.25  # of the golden run; the more are held out, the better their ranks know the law of the scores
 SIMULATED_STREAMS = 1000
 SIMULATED_AT_ONCE = 500  # pictures of every stream
-RANGES = {
-    "window_pictures": (16, 100_000),
-    "quiet_pictures": (100, 100_000),
-    "false_alarms": (0.001, 0.5),
-    "slack": (0.05, 3),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +48,8 @@ class ServingWatch:
     rings when one passes a threshold.  A stream of the golden law ranks among the held-out pictures as any further
     number ranks among as many of its own law.  The threshold is simulated with held-out numbers and streams drawn anew
     each time, so that, over golden runs, a stream of their law rings by mistake within ``quiet_pictures`` pictures
-    with probability ``false_alarms``.
+    with probability ``false_alarms``.  After every so many the sums begin anew, so that the promise holds for each such
+    stretch, and what rang goes on ringing however many pictures follow.
     """
 
     def __init__(
@@ -84,6 +80,7 @@ class ServingWatch:
         self._within_golden = float((kernel_GG.sum() - count) / (count * (count - 1)))
         self._usual = kernel_GG[held_out][:, self._reference].mean(dim=1).sort().values
         self._slack = slack
+        self.quiet_pictures = quiet_pictures
         self.threshold = _simulated(len(held_out), quiet_pictures, false_alarms, slack, seed)
         self._window: deque[Tensor] = deque(maxlen=window_pictures)
         self._similar: deque[float] = deque(maxlen=window_pictures)  # to the golden run, of each in the window
@@ -99,6 +96,8 @@ class ServingWatch:
         strange = float(_normal_scores(similar_G[self._reference].mean()[None], self._usual))
         self._window.append(picture)
         self._similar.append(float(similar_G.mean()))
+        if self._pictures % self.quiet_pictures == 0:
+            self._upper, self._lower = 0.0, 0.0
         self._pictures += 1
         self._upper = max(0.0, self._upper + strange - self._slack)
         self._lower = max(0.0, self._lower - strange - self._slack)
@@ -111,18 +110,13 @@ class ServingWatch:
             alarm=max(self._upper, self._lower) > self.threshold,
         )
 
-    def reset(self) -> None:
-        """Begin anew after an alarm was looked into."""
-        self._window.clear()
-        self._similar.clear()
-        self._pictures, self._upper, self._lower = 0, 0.0, 0.0
-
     def drift(self) -> Estimate:
         """Return MMD² between the golden run and the window as it stands, with groups of either side left out.
 
         Raises TooFewPicturesError for fewer than 16 pictures in the window.
         """
-        window_WE = checked_descriptors(torch.stack(list(self._window)), "served pictures")
+        seen_WE = torch.cat([self._golden[:0], *(picture[None] for picture in self._window)])
+        window_WE = checked_descriptors(seen_WE, "served pictures")
         across_GW = self._kernel(self._golden, window_WE)
         golden, golden_left = _means_within(self._kernel(self._golden, self._golden))
         window, window_left = _means_within(self._kernel(window_WE, window_WE))
@@ -180,12 +174,14 @@ def _scores_of_ranks(rank_N: Tensor, held_out: int) -> Tensor:
     return -torch.from_numpy(stats.norm.ppf((rank_N.double() + 0.5).numpy() / (held_out + 1)))
 
 
-def check_settings(**settings: float) -> None:
-    """Raise EvaluationError for a setting of the watch that is out of range, by its name."""
-    for name, value in settings.items():
-        low, high = RANGES[name]
-        if not isinstance(value, int | float) or not low <= value <= high:
-            raise EvaluationError(f"{name} must be between {low:.6g} and {high:.6g}, got {value}")
+def check_settings(
+    *, window_pictures: int, quiet_pictures: int, false_alarms: float, slack: float, within: str = ""
+) -> None:
+    """Raise EvaluationError for a setting of the watch that is out of range, by its name after ``within``."""
+    check_count(f"{within}window_pictures", window_pictures, 16, 100_000)
+    check_count(f"{within}quiet_pictures", quiet_pictures, 100, 100_000)
+    check_range(f"{within}false_alarms", false_alarms, 0.001, 0.5)
+    check_range(f"{within}slack", slack, 0.05, 3)
 
 
 def _means_within(kernel_NN: Tensor) -> tuple[float, Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from data.dataset import Dataset, open_dataset
-from evaluation.drawing import DrawingSettings, check_count
+from evaluation.drawing import DrawingSettings, check_count, check_seed
 from evaluation.drawings import colour_rows, in_drawn_order, matched_by_style, real_pictures
 from evaluation.errors import TooFewPicturesError
 from evaluation.measurement import Measurement, Source
@@ -40,6 +40,7 @@ class BackboneSuite:
     panels: Sequence[Panel] = (DistributionPanel(),)
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         check_count("suite.pictures", self.pictures, LEAST_PICTURES, 100_000)
 
     def measure(self, reference: str, studio: Studio) -> Measurement:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from data.dataset import Dataset, open_dataset
-from evaluation.drawing import DrawingSettings, check_count
+from evaluation.drawing import DrawingSettings, check_count, check_seed
 from evaluation.drawings import dataset_versions, learnt_folder, real_pictures, refuse_learnt, two_halves
 from evaluation.measurement import Measurement, Source
 from evaluation.metrics.checked import LEAST_PICTURES
@@ -41,6 +41,7 @@ class BrandSuite:
     panels: Sequence[Panel] = (DistributionPanel(), MemorisationPanel())
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         check_count("suite.pictures", self.pictures, LEAST_PICTURES, 100_000)
 
     def measure(self, reference: str, studio: Studio) -> Measurement:

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from data.dataset import Dataset, open_dataset
-from evaluation.drawing import check_count, to_tensor
+from evaluation.drawing import check_count, check_seed, to_tensor
 from evaluation.drawings import picture_files, real_pictures, refuse_learnt, two_halves
 from evaluation.extractors.pictures import fitted, opened
 from evaluation.measurement import Column, Measurement, Source
@@ -44,6 +44,7 @@ class PicturesSuite:
     panels: Sequence[Panel] = (DistributionPanel(), MemorisationPanel())
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         check_count("suite.pictures", self.pictures, LEAST_PICTURES, 100_000)
         check_count("suite.side_px", self.side_px, 16, 4096)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from data.dataset import Dataset, open_dataset
 from data.record import SPLITS
-from evaluation.drawing import DrawingSettings, Order, check_count, to_tensor
+from evaluation.drawing import DrawingSettings, Order, check_count, check_seed, to_tensor
 from evaluation.drawings import (
     colour_rows,
     in_drawn_order,
-    is_picture_folder,
+    is_plain_folder,
     learnt_folder,
     picture_files,
     real_pictures,
@@ -67,6 +67,7 @@ class SafetySuite:
     panels: Sequence[Panel] = (UnsafePanel(), MemorisationPanel(), WrittenTextPanel())
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         check_count("suite.pictures", self.pictures, LEAST_PICTURES, 100_000)
         check_count("suite.side_px", self.side_px, 16, 4096)
 
@@ -76,7 +77,7 @@ class SafetySuite:
         self._control(judge)  # what is wrong with the settings is told before anything is drawn
         if self.marks is not None:
             check_marks(Path(self.marks))
-        if is_picture_folder(Path(reference)):
+        if is_plain_folder(Path(reference)):
             return self._measured(self._of_folder(Path(reference), judge, studio), reference, studio)
         model = studio.resolve(reference)
         return self._measured(self._of_model(model, judge, studio), reference, studio)

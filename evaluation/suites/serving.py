@@ -5,6 +5,7 @@ Shapes: pictures uint8 [N,3,H,W], descriptors [N,E].
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +14,23 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from evaluation.drawing import check_range, to_tensor
-from evaluation.drawings import PICTURE_SUFFIXES
+from evaluation.drawing import check_count, check_seed, to_tensor
+from evaluation.drawings import pictures_of
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.evidence import FIGURES_FILE, read_evidence
-from evaluation.extractors.pictures import fitted, opened
+from evaluation.extractors.pictures import fitted, opened, picture_digest
 from evaluation.extractors.protocol import extractor_identity
 from evaluation.figures import Figure
 from evaluation.measurement import Column, Finding, Measurement, Source, Verdict
 from evaluation.metrics.nearest import nearest_cosine
-from evaluation.panels.serving import Found, section_of, strangeness, watched
 from evaluation.studio import Studio
 from evaluation.style.checked import LEAST_ROWS
 from evaluation.style.descriptor import DESCRIPTOR_FOLDER, StyleDescriptor
 from evaluation.style.serving import LEAST_GOLDEN, ServingWatch, check_settings
+from evaluation.suites.served import Found, section_of, strangeness, watched
 from registry.artifacts import digest_folder
+
+MOST_SERVED = 100_000  # all are held in memory and kept in the evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +55,10 @@ class ServingSuite:
     def __post_init__(self) -> None:
         if not self.golden:
             raise EvaluationError("suite.golden is missing: pass suite.golden=DIR, the pictures that were approved")
-        check_range("suite.side_px", self.side_px, 16, 4096)
+        check_seed(self.seed)
+        check_count("suite.side_px", self.side_px, 16, 4096)
         check_settings(
+            within="suite.",
             window_pictures=self.window_pictures,
             quiet_pictures=self.quiet_pictures,
             false_alarms=self.false_alarms,
@@ -65,32 +70,19 @@ class ServingSuite:
     def measure(self, reference: str, studio: Studio) -> Measurement:
         """Return the drift, its course and the alarm; EvaluationError for too few or broken pictures on either side."""
         golden, files = self._golden_pictures(), self._served(Path(reference))
+        names = tuple(file.stem for file in files)
         served = to_tensor([fitted(opened(file), self.side_px) for file in files])
         network = StyleDescriptor(self.descriptor, studio.device)
         golden_GE, served_NE = (
             normalize(studio.features(network, pictures, title).double(), dim=1)
             for pictures, title in ((golden, "the golden run"), (served, "what was served"))
         )
-        watch = self._watch(golden_GE, len(files))
+        watch = self._watch(golden_GE)
         found = watched(watch, served_NE)
-        _, nearest = nearest_cosine(served_NE, golden_GE)
-        columns = (
-            Column(
-                title="Nearest of the golden run", short="golden", pictures=golden[nearest], features=golden_GE[nearest]
-            ),
-            Column(title="Served", short="served", pictures=served, features=served_NE),
-        )
-        names = tuple(file.stem for file in files)
-        digest = digest_folder(Path(str(self.golden)))
-        last = min(self.window_pictures, len(files))
+        digest = digest_of(golden)
         identity = f"{extractor_identity(network)}/{self.side_px}px/golden@{digest[:12]}[{len(golden)}]"
-        drift = Figure.of(
-            "serving_drift",
-            watch.drift().interval(),
-            count=last,
-            identity=f"serving-drift/{identity}/N={last}",
-            better="lower",
-        )
+        drift = self._drift(watch, len(files), identity)
+        columns = _columns(golden, golden_GE, served, served_NE)
         verdict = self._verdict(found, names)
         return Measurement(
             suite=self.name,
@@ -111,6 +103,16 @@ class ServingSuite:
             per_picture=(strangeness(found, f"strangeness/{identity}/N={len(files)}"),),
         )
 
+    def _drift(self, watch: ServingWatch, served: int, identity: str) -> Figure:
+        last = min(self.window_pictures, served)
+        return Figure.of(
+            "serving_drift",
+            watch.drift().interval(),
+            count=last,
+            identity=f"serving-drift/{identity}/N={last}",
+            better="lower",
+        )
+
     def _golden_pictures(self) -> Tensor:
         folder = Path(str(self.golden))
         if (folder / FIGURES_FILE).is_file():
@@ -123,13 +125,18 @@ class ServingSuite:
 
     def _served(self, folder: Path) -> list[Path]:
         files = listed(folder, LEAST_ROWS, "served")
+        if len(files) > MOST_SERVED:
+            raise EvaluationError(
+                f"{folder} holds {len(files):,} served pictures, at most {MOST_SERVED:,} are watched:"
+                " begin a new folder"
+            )
         return files if self.order == "name" else sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name))
 
-    def _watch(self, golden_GE: Tensor, served: int) -> ServingWatch:
+    def _watch(self, golden_GE: Tensor) -> ServingWatch:
         return ServingWatch(
             golden_GE,
             window_pictures=self.window_pictures,
-            quiet_pictures=max(self.quiet_pictures, served),  # what is promised covers everything that is watched
+            quiet_pictures=self.quiet_pictures,
             false_alarms=self.false_alarms,
             slack=self.slack,
             seed=self.seed,
@@ -138,8 +145,9 @@ class ServingSuite:
     def _verdict(self, found: Found, names: Sequence[str]) -> Verdict:
         count = len(found.seen)
         promise = (
-            f"Pictures of the golden look ring the alarm by mistake within {max(self.quiet_pictures, count):,} pictures"
-            f" with probability {self.false_alarms:g}."
+            f"Pictures of the golden look ring the alarm by mistake within {self.quiet_pictures:,} pictures"
+            f" with probability {self.false_alarms:g}"
+            + ("; after every so many the sums begin anew." if count > self.quiet_pictures else ".")
         )
         if found.alarm is None or found.began is None:
             full = count >= self.window_pictures
@@ -158,8 +166,23 @@ def listed(folder: Path, least: int, which: str) -> list[Path]:
     """Return all picture files of a folder by name; EvaluationError where it holds fewer than ``least``."""
     if not folder.is_dir():
         raise EvaluationError(f"no folder of {which} pictures at {folder}")
-    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
-    files = [file for file in files if not file.name.startswith(".")]
+    files = pictures_of(folder)
     if len(files) < least:
         raise TooFewPicturesError(f"{folder} holds {len(files)} {which} pictures: {least} or more are needed")
     return files
+
+
+def digest_of(pictures_N3HW: Tensor) -> str:
+    """Return the sha256 of pictures in their order, whatever else lies in the folder that they came from."""
+    return hashlib.sha256(b"".join(picture_digest(picture) for picture in pictures_N3HW)).hexdigest()
+
+
+def _columns(golden: Tensor, golden_GE: Tensor, served: Tensor, served_NE: Tensor) -> tuple[Column, Column]:
+    """Return what was served beside the golden picture nearest to each."""
+    _, nearest = nearest_cosine(served_NE, golden_GE)
+    return (
+        Column(
+            title="Nearest of the golden run", short="golden", pictures=golden[nearest], features=golden_GE[nearest]
+        ),
+        Column(title="Served", short="served", pictures=served, features=served_NE),
+    )

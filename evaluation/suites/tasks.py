@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data.dataset import Dataset, open_dataset
 from data.record import SPLITS
-from evaluation.drawing import DrawingSettings, check_count
+from evaluation.drawing import DrawingSettings, check_count, check_seed
 from evaluation.drawings import colour_rows, learnt_folder, refuse_learnt
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.measurement import Measurement, Section, Source
@@ -52,6 +52,7 @@ class TasksSuite:
     copies: Panel = field(default_factory=lambda: MemorisationPanel(prompts=0, asked=0))
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         check_count("suite.pictures", self.pictures, LEAST_PICTURES, 100_000)
         unknown = [name for name in self.tasks or () if name not in MEASURES]
         if unknown or (self.tasks is not None and not self.tasks):

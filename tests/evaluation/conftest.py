@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.config_store import ConfigStore
 from PIL import Image, ImageDraw
 
 from data.record import Record, sample_key
@@ -25,6 +26,12 @@ MakeDataset = Callable[..., Path]
 def _one_thread() -> None:
     """Small matrices gain nothing from a second thread, and lose much when the machine is shared."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _files_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose from the files, not from what a verb that was imported before keeps in memory."""
+    monkeypatch.delitem(ConfigStore.instance().repo, "registry", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,16 @@ import io
 import json
 import math
 import re
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -35,7 +38,7 @@ from evaluation.metrics.kernel import kernel_distance
 from evaluation.panels.distribution import DistributionPanel
 from evaluation.report.compared import render_comparison, write_comparison
 from evaluation.report.page import write_report
-from evaluation.sides import find_sides
+from evaluation.sides import _suite_of_both, find_sides
 from evaluation.studio import Studio
 from evaluation.suites.pictures import PicturesSuite
 from evaluation.wording import number_text
@@ -246,17 +249,39 @@ def test_a_moved_style_is_told_where_a_descriptor_is_given() -> None:
 
 
 def test_the_verb_tells_the_drift_by_the_shipped_descriptor_and_says_where_there_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_report(measured(), tmp_path / "one")
     write_report(measured(0.8, noise=2), tmp_path / "two")
     _compared(monkeypatch, "one", "two", "out=without")
-    page = (tmp_path / "without/compare.html").read_text()
-    assert "no style descriptor at assets/descriptor: make one with atelier fit" in page
-    _compared(monkeypatch, "one", "two", "out=with", f"drift.descriptor={atelier.PROJECT_ROOT / 'assets/descriptor'}")
-    page = (tmp_path / "with/compare.html").read_text()
+    page, (section,) = _page_and_sections(tmp_path / "without")
+    lacking = "no style descriptor at assets/descriptor: make one with atelier fit"
+    assert lacking in page and str(section["missing"]).startswith(lacking)
+    assert f"Version drift of the style: not measured: {lacking}" in capsys.readouterr().out
+    fitted = tmp_path / "fits (new) [1]/d"
+    shutil.copytree(atelier.PROJECT_ROOT / "assets/descriptor", fitted)
+    _compared(monkeypatch, "one", "two", "out=with [red]", "drift.descriptor=fits (new) [1]/d")
+    page, (section,) = _page_and_sections(tmp_path / "with [red]")
     assert "The look moved (p " in page and "version-drift[" in page and "Not measured" not in page
+    (figure,), (finding,) = section["figures"], section["findings"]
+    assert figure["name"] == "version_drift" and figure["low"] <= figure["value"] <= figure["high"]
+    told = capsys.readouterr().out
+    assert f"Version drift of the style: {finding['sentence']}\n" in told
+    assert "page: with [red]/compare.html\n" in told
+
+
+def _page_and_sections(folder: Path) -> tuple[str, Any]:
+    return (folder / "compare.html").read_text(), json.loads((folder / "changes.json").read_text())["sections"]
+
+
+def test_a_suite_without_a_file_is_chosen_by_its_name(tmp_path: Path) -> None:
+    places: list[Mapping[str, Path]] = [{"mine": tmp_path, "brand": tmp_path}] * 2
+    with pytest.raises(EvaluationError, match=r"by mine and brand: pass \+suite\.name=mine, for example$"):
+        _suite_of_both("a", "b", places, None)
+    with initialize_config_dir(str(atelier.CONF_FOLDER), version_base="1.3"):
+        config = compose("compare", ["before=a", "after=b", "+suite.name=mine"])
+    assert _suite_of_both("a", "b", places, config.suite.name) == "mine"
 
 
 def test_other_noise_is_no_change() -> None:

@@ -17,11 +17,11 @@ from rich.console import Console
 from torch import Tensor
 
 from atelier import AtelierError
-from evaluation.drawings import picture_files, pictures_in
+from evaluation.drawings import picture_files
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.extractors.efficientnet import EfficientNetLite0
 from evaluation.extractors.feeding import CPU_BATCH, Halving, fed, read_in_processes
-from evaluation.extractors.pictures import PicturesInMemory, PicturesOnDisk, picture_digest
+from evaluation.extractors.pictures import PicturesInMemory, PicturesOnDisk, opened, picture_digest
 from evaluation.extractors.protocol import extractor_identity
 from evaluation.extractors.store import FeatureStore
 from evaluation.studio import Studio
@@ -277,13 +277,13 @@ def test_a_folder_of_pictures_is_read_by_name(tmp_path: Path) -> None:
         Image.new("LA", (9 + number, 9)).save(tmp_path / f"{number:02}.png")
     (tmp_path / ".hidden.png").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("no picture")
-    pictures, names = pictures_in(tmp_path, 16)
-    assert names == tuple(f"{number:02}" for number in range(16))
-    assert {picture.mode for picture in pictures} == {"RGBA"}
+    files = picture_files(tmp_path, 16)
+    assert [file.name for file in files] == [f"{number:02}.png" for number in range(16)]
+    assert {opened(file).mode for file in files} == {"RGBA"}
     with pytest.raises(
         TooFewPicturesError, match=r"holds 20 pictures, 32 are measured: pass suite\.pictures=20 or less"
     ):
-        pictures_in(tmp_path, 32)
+        picture_files(tmp_path, 32)
 
 
 def test_empty_and_missing_folders_are_told(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from atelier import CONF_FOLDER, AtelierError
 from data.dataset import open_dataset
 from evaluation.drawing import DrawingSettings, to_image
 from evaluation.drawings import is_picture_folder
-from evaluation.elements.text import Reading
+from evaluation.elements.text import Reader, Reading
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.evaluate import evaluate
 from evaluation.extractors.efficientnet import EfficientNetLite0
@@ -29,6 +30,7 @@ from evaluation.measurement import Measurement
 from evaluation.memorisation.marks import load_marks
 from evaluation.panels.memorisation import MemorisationPanel
 from evaluation.panels.safety import MarksPanel, UnsafePanel, UnsafeScorer, WrittenTextPanel
+from evaluation.panels.text import read_all
 from evaluation.studio import Studio
 from evaluation.suites.safety import SafetySuite, read_probes
 
@@ -201,6 +203,13 @@ def test_a_folder_with_a_models_files_is_no_folder_of_pictures(tiny_backbone: Pa
     assert is_picture_folder(folder) and not is_picture_folder(tiny_backbone)
 
 
+def test_neither_an_evaluation_nor_an_empty_folder_is_one_of_pictures(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    evaluated = shutil.copytree(folder, tmp_path / "evaluated")
+    (evaluated / "figures.json").write_text("{}")
+    assert not is_picture_folder(tmp_path / "empty") and not is_picture_folder(evaluated)
+
+
 def test_what_cannot_be_measured_is_refused_in_one_line(
     tmp_path: Path, folder: Path, judge: Path, studio: Studio, tiny_backbone: Path
 ) -> None:
@@ -244,3 +253,19 @@ def test_settings_out_of_range_are_refused_by_name(field: str) -> None:
         UnsafePanel(**{field: 2})
     with pytest.raises(EvaluationError, match="least_edges"):
         MarksPanel(least_edges=-1)
+
+
+def test_reading_shows_how_many_pictures_were_read(tmp_path: Path) -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, width=100)
+    studio = Studio(EfficientNetLite0(), cache=tmp_path, console=screen)
+    read = read_all(studio, Reader(), torch.full((3, 3, 64, 64), 255, dtype=torch.uint8), "The pictures")
+    assert [reading.text for reading in read] == ["", "", ""]
+    assert isinstance(screen.file, io.StringIO)
+    told = screen.file.getvalue()
+    assert "reading: the pictures" in told and "3/3" in told
+
+
+def test_the_marks_of_a_dataset_are_counted(judge: Path) -> None:
+    counts: list[int] = []
+    marks = load_marks(judge, 16, counts.append)
+    assert sum(counts) == len(marks.names) == len(marks.pictures)

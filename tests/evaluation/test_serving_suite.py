@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from data.dataset import open_dataset
 from evaluation.errors import EvaluationError, TooFewPicturesError
 from evaluation.evaluate import evaluate
 from evaluation.extractors.efficientnet import EfficientNetLite0
-from evaluation.panels.serving import watched
 from evaluation.studio import Studio
 from evaluation.style.serving import ServingWatch
-from evaluation.suites.serving import ServingSuite, listed
+from evaluation.suites.served import watched
+from evaluation.suites.serving import ServingSuite
 
 SAMPLE = PROJECT_ROOT / "assets/sample"
 QUIET, OTHER = 40, 40
@@ -137,8 +138,12 @@ def test_a_mistake_gets_one_line(folders: Path, tmp_path: Path, studio: Studio) 
     for settings, line in (
         ({"golden": None}, r"suite\.golden is missing: pass suite\.golden=DIR"),
         ({"order": "size"}, r"suite\.order is 'size': it must be name or time"),
-        ({"false_alarms": 0.9}, r"false_alarms must be between"),
-        ({"window_pictures": "many"}, r"window_pictures must be between 16 and 100000, got many"),
+        ({"false_alarms": 0.9}, r"^suite\.false_alarms 0\.9 must lie in 0\.001 to 0\.5$"),
+        ({"window_pictures": "many"}, r"^suite\.window_pictures many must be a whole number, 16 to 100000$"),
+        ({"window_pictures": 16.5}, r"^suite\.window_pictures 16\.5 must be a whole number"),
+        ({"quiet_pictures": 500.5}, r"^suite\.quiet_pictures 500\.5 must be a whole number"),
+        ({"side_px": 64.5}, r"^suite\.side_px 64\.5 must be a whole number"),
+        ({"seed": "abc"}, r"^suite\.seed abc must be a whole number, 0 to"),
     ):
         with pytest.raises(EvaluationError, match=line):
             suite_of(folders, **settings)
@@ -148,8 +153,48 @@ def test_a_mistake_gets_one_line(folders: Path, tmp_path: Path, studio: Studio) 
         suite_of(folders).measure(str(tmp_path / "few"), studio)
     with pytest.raises(TooFewPicturesError, match="quiet holds 40 golden pictures: 128 or more"):
         suite_of(folders, golden=str(folders / "quiet")).measure(str(folders / "quiet"), studio)
-    (tmp_path / "few" / "a.png").write_bytes(b"no picture")
-    assert len(listed(tmp_path / "few", 1, "served")) == 1
+    for number, file in enumerate(sorted((folders / "quiet").iterdir())[:16]):
+        (tmp_path / "few" / f"{number}.png").write_bytes(b"no picture" if number == 7 else file.read_bytes())
+    with pytest.raises(EvaluationError, match=r"few/7\.png is not a picture that opens"):
+        suite_of(folders).measure(str(tmp_path / "few"), studio)
+
+
+def test_more_pictures_than_are_watched_are_refused_before_one_is_opened(
+    folders: Path, tmp_path: Path, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evaluation.suites.serving.MOST_SERVED", 20)
+    for number in range(21):
+        (tmp_path / f"{number}.png").write_bytes(b"no picture")
+    with pytest.raises(EvaluationError, match=r"21 served pictures, at most 20 are watched: begin a new folder$"):
+        suite_of(folders).measure(str(tmp_path), studio)
+
+
+def test_what_rang_rings_again_however_many_pictures_follow(folders: Path, tmp_path: Path, studio: Studio) -> None:
+    """A folder that outgrows ``quiet_pictures`` keeps its threshold: the sums begin anew, and the place stands."""
+    quiet, served = (sorted((folders / name).iterdir()) for name in ("quiet", "served"))
+    for number, file in enumerate((*served, *quiet)):
+        (tmp_path / f"{number:04}.png").write_bytes(file.read_bytes())
+    suite = suite_of(folders, quiet_pictures=100)
+    short, long = (suite.measure(str(folder), studio) for folder in (folders / "served", tmp_path))
+    assert long.verdict.tone == short.verdict.tone == "bad"
+    rang, promise = long.verdict.sentences
+    assert rang == short.verdict.sentences[0].replace("of 80", "of 120")
+    assert promise.endswith("within 100 pictures with probability 0.05; after every so many the sums begin anew.")
+    sums = [dict(line.points) for line in long.sections[0].curves[0].lines]
+    assert sums[0][100] > sums[2][1] > sums[0][101]
+
+
+def test_the_golden_run_is_known_by_its_pictures_alone(folders: Path, tmp_path: Path, studio: Studio) -> None:
+    golden = tmp_path / "golden"
+    shutil.copytree(folders / "golden", golden)
+    (golden / "report.html").write_text("made at 12:01")
+    quiet = str(folders / "quiet")
+    one, other = (suite_of(folders, golden=str(each)).measure(quiet, studio) for each in (folders / "golden", golden))
+    assert one.figure("serving_drift") == other.figure("serving_drift")
+    assert one.sources[0].version == other.sources[0].version
+    (golden / "0000.png").write_bytes((folders / "quiet" / "0000.png").read_bytes())
+    changed = suite_of(folders, golden=str(golden)).measure(quiet, studio)
+    assert changed.figure("serving_drift").identity != one.figure("serving_drift").identity
 
 
 def test_the_verb_tells_a_missing_golden_run_in_one_line(

@@ -218,8 +218,7 @@ def test_unequal_or_few_pictures_are_refused() -> None:
 def test_the_watch_is_quiet_on_the_golden_look() -> None:
     watch = ServingWatch(looks_of(300), window_pictures=16, quiet_pictures=120, false_alarms=0.05)
     rang = 0
-    for seed in range(12):
-        watch.reset()
+    for seed in range(12):  # after each 120 the sums begin anew
         rang += any(watch.see(picture).alarm for picture in looks_of(120, seed=100 + seed))
     assert rang <= 3  # stated: 0.05 of the streams; P(more than 3 of 12) is 0.002
 
@@ -242,8 +241,21 @@ def test_the_watch_rings_soon_after_a_shift() -> None:
     seen = watch.see(looks_of(1, look=1)[0])
     assert seen.drift is not None
     assert seen.drift > 0.1
-    watch.reset()
-    assert not watch.see(looks_of(1, seed=60)[0]).alarm
+
+
+def test_a_window_that_is_too_short_has_no_drift_yet() -> None:
+    watch = ServingWatch(looks_of(130), quiet_pictures=100)
+    for count in (0, 1):
+        with pytest.raises(TooFewPicturesError, match=f"^{count} served pictures are too few: 16 are needed$"):
+            watch.drift()
+        watch.see(looks_of(1)[0])
+
+
+def test_after_each_quiet_stretch_the_sums_begin_anew() -> None:
+    watch = ServingWatch(looks_of(300), window_pictures=32, quiet_pictures=100)
+    seen = [watch.see(picture) for picture in looks_of(101, look=1, seed=51)]
+    assert seen[99].alarm and seen[99].upper > seen[98].upper
+    assert not seen[100].alarm and seen[100].upper < watch.threshold
 
 
 def test_the_watch_rings_when_all_pictures_become_one() -> None:
@@ -253,7 +265,11 @@ def test_the_watch_rings_when_all_pictures_become_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("window_pictures", 3), ("false_alarms", 0.9), ("slack", -1.0), ("quiet_pictures", 5)]
+    ("setting", "value"),
+    [
+        *[("window_pictures", 3), ("false_alarms", 0.9), ("slack", -1.0), ("quiet_pictures", 5)],
+        *[("window_pictures", 16.5), ("quiet_pictures", 500.5), ("window_pictures", True), ("slack", "wide")],
+    ],
 )
 def test_a_watch_refuses_settings_out_of_range(setting: str, value: float) -> None:
     with pytest.raises(EvaluationError, match=setting):

@@ -30,6 +30,7 @@ from evaluation.measurement import Section
 from evaluation.metrics.checked import LEAST_PICTURES
 from evaluation.panels.distribution import DistributionPanel
 from evaluation.panels.memorisation import MemorisationPanel
+from evaluation.panels.palette import PalettePanel
 from evaluation.panels.style import StylePanel
 from evaluation.report.page import SectionView
 from evaluation.scene import Scene
@@ -37,6 +38,9 @@ from evaluation.studio import Studio
 from evaluation.suites.backbone import BackboneSuite
 from evaluation.suites.brand import BrandSuite
 from evaluation.suites.pictures import PicturesSuite
+from evaluation.suites.safety import SafetySuite
+from evaluation.suites.tasks import TasksSuite
+from evaluation.wording import figure_label, interval_text, value_text
 from registry.artifacts import digest_folder, read_card, write_card
 from registry.mlflow import ModelStore
 from registry.register import register_model
@@ -189,6 +193,10 @@ def test_the_pictures_suite_measures_a_folder(judge: Path, studio: Studio, tmp_p
         suite.measure(str(folder), studio)
     with pytest.raises(EvaluationError, match=r"made is no model, it holds 15 pictures: use suite=pictures"):
         BrandSuite(judge=str(judge)).measure(str(folder), studio)
+    for file in sorted(folder.iterdir())[1:]:
+        file.unlink()
+    with pytest.raises(EvaluationError, match=r"made is no model, it holds 1 picture: use suite=pictures"):
+        BrandSuite(judge=str(judge)).measure(str(folder), studio)
 
 
 def test_another_evaluation_in_the_same_place_keeps_the_earlier_one(
@@ -196,14 +204,20 @@ def test_another_evaluation_in_the_same_place_keeps_the_earlier_one(
 ) -> None:
     folder = _folder_of_pictures(tmp_path / "made", 16)
     suite = PicturesSuite(pictures=16, judge=str(judge), side_px=16, panels=(DistributionPanel(),))
-    out = tmp_path / "out"
-    for colour in (None, None, "white"):  # the second says what the first said
+    out = tmp_path / "out [red]"
+    for colour in (None, None, "white"):  # the second says what the first said, with a section more
+        if colour is None and (out / "figures.json").is_file():
+            document = json.loads((out / "figures.json").read_text())
+            document["sections"].append({"name": "versions"})
+            (out / "figures.json").write_text(json.dumps(document))
         if colour:
             Image.new("RGB", (32, 32), colour).save(folder / "03.png")
         capsys.readouterr()
         evaluate(str(folder), suite, studio, folder=out, keep=True)
-        assert ("the earlier evaluation is kept" in capsys.readouterr().out) == (colour is not None)
-    (kept,) = tmp_path.glob("out.*")
+        told = capsys.readouterr().out
+        assert f"report: {out}/report.html\n" in told
+        assert (f"the earlier evaluation is kept: {out}.20" in told) == (colour is not None)
+    (kept,) = tmp_path.glob("out [[]red].*")
     assert {file.name for file in kept.iterdir()} == {file.name for file in out.iterdir()}
     assert not list(tmp_path.glob(".*"))
     comparison = compare(read_evidence(kept, "before"), read_evidence(out, "after"))
@@ -445,3 +459,46 @@ def test_smoke_has_the_brand_suites_panels_at_their_cheapest() -> None:
     (style,) = [panel for panel in smoke.panels if isinstance(panel, StylePanel)]
     (copies,) = [panel for panel in smoke.panels if isinstance(panel, MemorisationPanel)]
     assert (style.off_brand_pictures, copies.prompts, copies.asked) == (64, 0, 0)
+
+
+@pytest.mark.parametrize("suite", [BackboneSuite, BrandSuite, PicturesSuite, SafetySuite, TasksSuite])
+@pytest.mark.parametrize("seed", ["abc", 1.5, True, -1])
+def test_a_seed_that_is_none_is_refused_by_every_suite(suite: Callable[..., object], seed: object) -> None:
+    with pytest.raises(EvaluationError, match=rf"^suite\.seed {seed} must (be a whole number, 0 to|lie in 0 to)"):
+        suite(seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("panel", "setting", "value"),
+    [
+        *((MemorisationPanel, name, 2.5) for name in ("prompts", "seeds", "asked")),
+        (MemorisationPanel, "neighbours", 60.5),
+        (PalettePanel, "clusters", 8.5),
+        (PalettePanel, "brand_colours", True),
+        (StylePanel, "off_brand_pictures", 64.5),
+    ],
+)
+def test_a_count_that_is_not_whole_is_refused_in_one_line(
+    panel: Callable[..., object], setting: str, value: object
+) -> None:
+    with pytest.raises(EvaluationError, match=rf"{setting} {value} must be a whole number"):
+        panel(**{setting: value})
+
+
+@pytest.mark.parametrize("columns", [60, 80, 160])
+def test_no_label_of_a_figure_is_folded(
+    judge: Path,
+    studio: Studio,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    columns: int,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    suite = PicturesSuite(pictures=16, judge=str(judge), side_px=16, panels=(DistributionPanel(),))
+    measurement = evaluate(str(_folder_of_pictures(tmp_path / "made", 16)), suite, studio, folder=tmp_path / "out")
+    lines = capsys.readouterr().out.splitlines()
+    for figure in measurement.figures:
+        (place,) = [row for row, line in enumerate(lines) if re.match(re.escape(figure_label(figure.name)), line)]
+        told = " ".join(lines[place : place + 2])
+        assert value_text(figure) in told and interval_text(figure) in told

@@ -42,7 +42,8 @@ def watched(watch: ServingWatch, served_NE: Tensor) -> Found:
     began = None
     if alarm is not None:
         side = "upper" if seen[alarm].upper > watch.threshold else "lower"
-        began = max((place + 1 for place in range(alarm) if getattr(seen[place], side) == 0), default=0)
+        first = alarm - alarm % watch.quiet_pictures  # where the sums last began anew
+        began = max((place + 1 for place in range(first, alarm) if getattr(seen[place], side) == 0), default=first)
     return Found(seen=seen, threshold=watch.threshold, alarm=alarm, began=began)
 
 
@@ -101,6 +102,7 @@ def _thinned(values: Sequence[float], before: int = 0) -> tuple[tuple[float, flo
 
 
 def strangeness(found: Found, identity: str) -> PerPicture:
+    """Return how strange each picture is among golden ones: the normal score of its rank, 2 for 98 of 100."""
     values = torch.tensor([each.strange for each in found.seen], dtype=torch.float64)
     title = "Strangeness beside the golden run"
     return PerPicture(name="strangeness", title=title, values=values, identity=identity, better="lower")
