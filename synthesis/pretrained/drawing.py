@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
 from synthesis.condition import Condition, join
@@ -73,6 +72,8 @@ def _set_timesteps(backbone: PretrainedBackbone, scheduler: Any, steps: int, noi
     else:
         settings["num_inference_steps"] = steps
     if scheduler.config.get("use_dynamic_shifting"):
+        from diffusers.pipelines.flux.pipeline_flux import calculate_shift  # here: it warns of what else it lacks
+
         patch = 2 if backbone.family.packed else int(backbone.network.config.patch_size)
         tokens = (noise.shape[-2] // patch) * (noise.shape[-1] // patch)
         names = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}

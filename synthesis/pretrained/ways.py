@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import FluxPipeline
 from torch import Tensor
 
 
@@ -67,10 +66,10 @@ def through_flux(network: Any, x: Tensor, timestep: Tensor, given: Given) -> Ten
         pooled_projections=given.pooled,
         encoder_hidden_states=given.tokens,
         txt_ids=x.new_zeros(given.tokens.shape[1], 3),
-        img_ids=FluxPipeline._prepare_latent_image_ids(len(x), rows // 2, columns // 2, x.device, x.dtype),
+        img_ids=_flux()._prepare_latent_image_ids(len(x), rows // 2, columns // 2, x.device, x.dtype),
         return_dict=False,
     )[0]
-    unpacked: Tensor = FluxPipeline._unpack_latents(velocity, rows, columns, 1)
+    unpacked: Tensor = _flux()._unpack_latents(velocity, rows, columns, 1)
     return unpacked
 
 
@@ -84,5 +83,12 @@ def _small(mask: Tensor, latents: Tensor) -> Tensor:
 
 def _packed(latents: Tensor) -> Tensor:
     """[B,C,h,w] -> [B,hw/4,4C]."""
-    packed: Tensor = FluxPipeline._pack_latents(latents, *latents.shape)
+    packed: Tensor = _flux()._pack_latents(latents, *latents.shape)
     return packed
+
+
+def _flux() -> Any:
+    """FLUX's pipeline, imported where it is needed: with it come image processors that warn of what they lack."""
+    from diffusers import FluxPipeline
+
+    return FluxPipeline
