@@ -6,6 +6,10 @@ python tests/benchmarks/run_strategies.py --device gpu --processes 4 --strategie
 
 Each strategy runs twice in one folder: the first start is killed (SIGKILL, every process) in step ``--kill``, the
 second goes on from the checkpoint of the steps before. Words with "=" are settings of ``atelier train``.
+
+On a CPU in full precision exports are equal when their weights are. On GPUs products are of half precision, and Adam
+moves a weight whose gradient is noise as far as any other: there exports are equal when they hold the same tensors and
+the held-out loss is the same.
 """
 
 from __future__ import annotations
@@ -57,14 +61,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--strategies", nargs="+", default=["ddp", "fsdp"])
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--kill", type=int, default=None, help="step in which the first start is killed")
-    parser.add_argument("--tolerance", type=float, default=None, help="of each exported weight, beside 1/1024 of it")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=None,
+        help="on a CPU of each exported weight, beside 1/1024 of it; on GPUs a share of the held-out loss",
+    )
     parser.add_argument("--out", type=Path, default=Path("var/strategies"))
     parser.add_argument("--seconds", type=float, default=280, help="that one start may take")
     told, settings = parser.parse_known_intermixed_args()
     told.settings = settings
     told.checkpoint = max(1, told.steps // 2)
     told.kill = told.checkpoint + 1 if told.kill is None else told.kill
-    told.tolerance = (1e-5 if told.device == "cpu" else 2e-3) if told.tolerance is None else told.tolerance
+    told.tolerance = (1e-5 if told.device == "cpu" else 0.01) if told.tolerance is None else told.tolerance
     return told
 
 
@@ -174,10 +183,27 @@ def distance(one: Path, other: Path) -> tuple[float, float]:
     return max(float(value.max()) for value in apart.values()), max(0.0, *beyond)
 
 
+def same_tensors(one: Path, other: Path) -> bool:
+    """Whether two exports hold tensors of the same names, shapes and types."""
+    from safetensors.torch import load_file
+
+    left, right = ({name: (w.shape, w.dtype) for name, w in load_file(at / WEIGHTS).items()} for at in (one, other))
+    return left == right
+
+
+def equal(first: Outcome, other: Outcome, told: argparse.Namespace) -> bool:
+    """Whether two exports are equal, as the head of this file says."""
+    folders = told.out / first.strategy, told.out / other.strategy
+    if told.device == "cpu":
+        return bool(distance(*folders)[1] <= told.tolerance)
+    apart = abs(other.figures["heldout_loss"] / first.figures["heldout_loss"] - 1)
+    return same_tensors(*folders) and bool(apart <= told.tolerance)
+
+
 def alike(outcomes: list[Outcome], told: argparse.Namespace) -> bool:
-    """Whether all exports equal that of the first strategy to the tolerance."""
-    done = [one.strategy for one in outcomes if not one.failure]
-    return all(distance(told.out / done[0], told.out / name)[1] <= told.tolerance for name in done[1:])
+    """Whether all exports equal that of the first strategy."""
+    done = [one for one in outcomes if not one.failure]
+    return all(equal(done[0], other, told) for other in done[1:])
 
 
 def table(outcomes: list[Outcome], told: argparse.Namespace) -> str:
@@ -185,15 +211,15 @@ def table(outcomes: list[Outcome], told: argparse.Namespace) -> str:
     head = f"{told.processes} x {told.device}, {told.steps} steps, killed in {told.kill}, resumed at {told.checkpoint}"
     rows = [head, "| strategy | loss | held-out loss | s/step | peak MiB | largest difference of the export | equal |"]
     rows += ["|---|---|---|---|---|---|---|"]
-    first = next((one.strategy for one in outcomes if not one.failure), None)
+    first = next((one for one in outcomes if not one.failure), None)
     for one in outcomes:
         if one.failure or first is None:
             rows.append(f"| {one.strategy} | {one.failure} | | | | | |")
             continue
-        apart, beyond = distance(told.out / first, told.out / one.strategy)
+        apart, _ = distance(told.out / first.strategy, told.out / one.strategy)
         figures = " | ".join(f"{one.figures[key]:.4f}" for key in ("loss", "heldout_loss", "seconds"))
-        equal = "-" if one.strategy == first else "yes" if beyond <= told.tolerance else "no"
-        rows.append(f"| {one.strategy} | {figures} | {one.figures['peak_mib']:.0f} | {apart:.2e} | {equal} |")
+        same = "-" if one is first else "yes" if equal(first, one, told) else "no"
+        rows.append(f"| {one.strategy} | {figures} | {one.figures['peak_mib']:.0f} | {apart:.2e} | {same} |")
     return "\n".join(rows)
 
 
