@@ -93,7 +93,7 @@ def train(config: DictConfig) -> Path:
         drawn, earlier = loaders.position, learner.earlier
         seen = drawn + (earlier["images_seen"] if earlier else 0)
         entry = dataset_entry(dataset, len(train_rows), seen, lists.end(order, drawn))
-        card = backbone_card(config, entry, seen, time.monotonic() - begin, trainer)
+        card = backbone_card(config, entry, seen, time.monotonic() - begin, trainer) | {"summary": summary(config)}
         card |= {"initial": earlier} if earlier else {}
         learner.export(weights, folder / "backbone", card, attribution(dataset))
         for epoch in check_ledger(folder / "ledger")[-1:]:
@@ -220,13 +220,11 @@ def resident(
 def backbone_card(
     config: DictConfig, entry: dict[str, Any], seen: int, seconds: float, trainer: lightning.Trainer
 ) -> dict[str, Any]:
-    """What the artifact says of itself."""
+    """What the artifact says of itself, but for its summary."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     return {
         "kind": "backbone",
         "name": config.name,
-        "summary": "A multi-task transformer that draws icons, emoji and illustrations of 64 px: text-to-image, "
-        "image-to-image, inpainting, outpainting, super-resolution and style transfer by one network.",
         "datasets": [entry],
         "licence": "Apache-2.0",
         "obligations": ["Keep the attributions of the training drawings (ATTRIBUTION.md) with the weights."],
@@ -236,6 +234,16 @@ def backbone_card(
         "run": {"images_seen": seen, "seconds": round(seconds, 1), "hardware": f"{trainer.world_size} x {device}"},
         "created": now(),
     }
+
+
+def summary(config: DictConfig) -> str:
+    """One sentence for the card: what is drawn, how large, and which tasks were learnt."""
+    backbone, learnt = config.backbone, [name for name, share in config.tasks.shares.items() if share]
+    native = backbone.get("native_px") or backbone.get("side_px")
+    sides = sorted({int(px) for px, share in (config.sizes.shares or {}).items() if share} or {native} - {None})
+    sizes = " of " + ", ".join(str(px) for px in sides) + " px" if sides else ""
+    tasks = ", ".join(name.replace("_", " ") for name in learnt)
+    return f"A multi-task network that draws icons, emoji and illustrations{sizes}: {tasks}."
 
 
 if __name__ == "__main__":

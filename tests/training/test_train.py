@@ -97,6 +97,7 @@ def test_it_exports_a_backbone_whose_card_tells_its_origin(whole: DictConfig, da
     assert learnt["exposure_pictures"] == card["run"]["images_seen"] == 6 * 8
     assert learnt["licences"] == dataset.card.licences
     assert (card["kind"], card["name"], card["seed"]) == ("backbone", "smoke", 0)
+    assert "of 64 px: text to image, image to image" in card["summary"]
     assert card["config"]["optimizer"]["warmup_steps"] == 2 and card["code_commit"]
     assert (folder / "ATTRIBUTION.md").read_text() == (dataset.folder / "ATTRIBUTION.md").read_text()
     assert dataset.card.version[:16] in (folder / "README.md").read_text()
