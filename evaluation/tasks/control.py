@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from evaluation.elements.colour import srgb_of_hex
 from evaluation.elements.palette import figure_of, palette_distance, palette_of
 from evaluation.figures import Better, Unit
 from evaluation.measurement import Column
@@ -23,8 +22,6 @@ from evaluation.tasks.scores import FeatureDistance, Score
 from evaluation.tasks.trial import Rival, Trial
 from synthesis.control import Shading
 from synthesis.tasks import task_named
-
-GROUND = "#ffffff"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,19 +47,22 @@ class EdgeAgreement:
 
 @dataclass(frozen=True, kw_only=True)
 class PaletteDistance:
-    """How far colour must move, in ΔE2000, from one drawing's palette to the other's; the white ground left out."""
+    """How far colour must move, in ΔE2000, from one drawing's palette to the other's.
+
+    The ground counts, as it does in the mosaic that is asked for: 64 colours of the drawing, of which chance alone
+    makes a palette about 2.7 from the drawing's own.
+    """
 
     name: str = "palette_distance"
     title: str = "Palette distance, ΔE2000"
     better: Better = "lower"
     unit: Unit = "number"
-    metric: str = "palette-emd-de2000:kmeans8-oklab"
+    metric: str = "palette-emd-de2000:kmeans8-oklab:with-ground"
     network: str = ""
 
     def __call__(self, made: Column, truth: Column) -> Tensor:
         """Return the values [N]."""
-        ground = srgb_of_hex(GROUND)
-        palettes = [[palette_of(figure_of(each, ground)) for each in column.pictures] for column in (made, truth)]
+        palettes = [[palette_of(figure_of(each, None)) for each in column.pictures] for column in (made, truth)]
         distances = [palette_distance(one, other) for one, other in zip(*palettes, strict=True)]
         return torch.tensor(distances, dtype=torch.float64)
 
