@@ -25,6 +25,7 @@ class Edges:
     needs_mask: bool = False
     shows_ground: bool = False
     refers: bool = False
+    starts: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, the edges of a clean picture at a random threshold; without, the picture is the edges."""
@@ -50,6 +51,7 @@ class Sketch:
     needs_mask: bool = False
     shows_ground: bool = False
     refers: bool = False
+    starts: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, a clean picture's lines, bent, broken and thickened; without, the picture is the sketch."""
@@ -81,6 +83,7 @@ class Shading:
     needs_mask: bool = False
     shows_ground: bool = False
     refers: bool = False
+    starts: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, the relief of a clean picture; without, the picture is the relief."""
@@ -109,6 +112,7 @@ class Palette:
     needs_mask: bool = False
     shows_ground: bool = True
     refers: bool = True
+    starts: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, the colours of a clean picture; without, the picture is such a mosaic."""

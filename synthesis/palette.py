@@ -14,10 +14,11 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from synthesis.control import PALETTE_CELLS
+from synthesis.control import PALETTE_CELLS, blurred
 
 DIRECTIONS = 24
 LEAST_NOISE = 0.1  # below it the network alone draws, and smooths what transport tore apart
+NEARNESS = 0.01  # how much of its surroundings' colour a pixel has in its rank
 
 
 def colours_of(mosaic: Tensor) -> Tensor:
@@ -28,26 +29,42 @@ def colours_of(mosaic: Tensor) -> Tensor:
 
 
 def carried(picture: Tensor, colours: Tensor) -> Tensor:
-    """Move the colours of pictures to a palette: [B,3,H,W], [B,3,K] -> [B,3,H,W] in which each has its share."""
+    """Move the colours of pictures to a palette: [B,3,H,W], [B,3,K] -> [B,3,H,W] in which each has its share.
+
+    Of pixels of one colour, a flat ground's, those go first whose surroundings are already like the colour to be had:
+    what a palette has too much of grows around the drawing, not from the top of the picture.
+    """
     moved = picture.flatten(2)
+    around = blurred(picture, max(1, picture.shape[-1] // 4)).flatten(2)
     wanted = colours[..., torch.arange(moved.shape[-1], device=colours.device) * colours.shape[-1] // moved.shape[-1]]
     for direction in _directions().to(picture):
         along = torch.einsum("c,bcn->bn", direction, moved)
         ranked = torch.einsum("c,bcn->bn", direction, wanted).sort(dim=1).values
-        order = along.argsort(dim=1)
+        rank = along + NEARNESS * torch.einsum("c,bcn->bn", direction, around)
+        order = rank.argsort(dim=1, stable=True)
         step = torch.empty_like(along).scatter_(1, order, ranked - along.gather(1, order))
         moved = moved + direction[:, None] * step[:, None]
     return moved.view_as(picture).clamp(-1, 1)
 
 
-def held_to(estimate: Callable[[Tensor, Tensor], Tensor], colours: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """The same estimate(x, t) of the clean picture in these colours, until little noise is left."""
+def held_to(
+    estimate: Callable[[Tensor, Tensor], Tensor], colours: Tensor, least_noise: float = LEAST_NOISE
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The same estimate(x, t) of the clean picture in these colours, while there is more than ``least_noise``."""
 
     def coloured(x: Tensor, t: Tensor) -> Tensor:
         drawn = estimate(x, t).clamp(-1, 1)
-        return carried(drawn, colours) if float(1 - t[0]) >= LEAST_NOISE else drawn
+        return carried(drawn, colours) if float(1 - t[0]) > least_noise else drawn
 
     return coloured
+
+
+def noise_left_alone(sigmas: Tensor) -> float:
+    """Below this noise the network draws alone, for a schedule [S+1] that ends with 0: in its last step at least.
+
+    A schedule of one step has no step to spare.
+    """
+    return max(LEAST_NOISE, float(sigmas[-2]) + 1e-4) if len(sigmas) > 2 else 0.0
 
 
 @functools.cache

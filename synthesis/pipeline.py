@@ -23,8 +23,8 @@ from synthesis.backbone import NO_STYLE, MultiTaskTransformer
 from synthesis.condition import REFERENCE_PX, Condition, no_reference, plain_appearance
 from synthesis.control import Palette
 from synthesis.errors import SynthesisError
-from synthesis.palette import colours_of, held_to
-from synthesis.pixels import lines_to_numbers, to_mask, to_numbers, to_pictures
+from synthesis.palette import colours_of, held_to, noise_left_alone
+from synthesis.pixels import read_as, to_mask, to_numbers, to_pictures
 from synthesis.precision import arithmetic, fast_dtype
 from synthesis.request import DEFAULT_GUIDANCE, DEFAULT_STEPS, REFINING_TASK, PictureRequest
 from synthesis.sampler import follow_flow, guided, seeded_noise
@@ -200,9 +200,9 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         condition, clean = self._condition(request, side_px)
         skip_steps = self._skipped(request, request.num_inference_steps)
         estimate = guided(self._denoiser(request.brand), condition, request.guidance_scale)
-        if request.task == Palette.name:
-            estimate = held_to(estimate, colours_of(condition.source))
         scheduler = self._scheduler(side_px, request.num_inference_steps)
+        if request.task == Palette.name:
+            estimate = held_to(estimate, colours_of(condition.source), noise_left_alone(scheduler.sigmas))
         noise = seeded_noise(request.seeds, (3, side_px, side_px)).to(self.device)
         estimates = follow_flow(estimate, scheduler, noise, clean=clean, skip_steps=skip_steps)
         if task_named(request.task).needs_mask and clean is not None:
@@ -223,7 +223,9 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         def kept(picture: Tensor) -> Tensor:
             return picture if own is None or hole is None else hole * picture + (1 - hole) * own
 
-        told = replace(condition, source=kept(condition.source))
+        # Shown as it is, whatever the ratio of the sides: the task by itself would halve a larger one first.
+        shown = resize(to_numbers(plain.images, small.shape[-1]), side_px).to(self.device)
+        told = replace(condition, source=kept(shown))
         estimate = guided(self._denoiser(request.brand), told, REFINING_GUIDANCE)
         scheduler = self._scheduler(side_px, request.num_refinement_steps)
         noise = seeded_noise(request.seeds, (3, side_px, side_px)).to(self.device)
@@ -266,7 +268,7 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         source, hole = task.condition(empty if clean is None else clean, mask=mask, generator=None)
         for place, image in enumerate(request.images if request.task == "super_resolution" else ()):
             if max(image.size) <= side_px // 2:  # small already: shown as it is, stretched as in training
-                source[place] = resize(to_numbers([image], max(image.size), _ground(request)), side_px)[0]
+                source[place] = resize(to_numbers([image], max(image.size), request.ground_rgb), side_px)[0]
         appearance = plain_appearance(count, request.ground)
         if task.shows_ground:
             appearance = torch.zeros_like(appearance)
@@ -287,8 +289,7 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
     def _pictures(self, request: PictureRequest, side_px: int) -> tuple[Tensor | None, Tensor | None]:
         if not request.images:
             return None, None
-        read = lines_to_numbers if request.task == "edges" else to_numbers
-        clean = read(request.images, side_px, _ground(request))
+        clean = read_as(request.task, request.images, side_px, request.ground_rgb)
         return clean, to_mask(request.masks, side_px) if request.masks else None
 
     def _reference(self, request: PictureRequest, clean: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -300,11 +301,6 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         if request.brand is not None:
             return int(self.transformer.brand_slot)
         return NO_STYLE if request.style is None else 1 + self.styles.index(request.style)
-
-
-def _ground(request: PictureRequest) -> tuple[int, int, int]:
-    red, green, blue = (round(255 * channel) for channel in request.ground)
-    return red, green, blue
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -35,6 +35,18 @@ def lines_to_numbers(
     return torch.cat(rows)
 
 
+def read_as(
+    task: str, pictures: Sequence[Image.Image], side_px: int, ground: tuple[int, int, int] = (255, 255, 255)
+) -> Tensor:
+    """The same as a task reads them: edges keep their lines, a palette fills the square, without padding."""
+    if task == "edges":
+        return lines_to_numbers(pictures, side_px, ground)
+    if task == "palette":
+        size, nearest = (side_px, side_px), Image.Resampling.NEAREST
+        return to_numbers([on_ground(picture, ground).resize(size, nearest) for picture in pictures], side_px)
+    return to_numbers(pictures, side_px, ground)
+
+
 def to_mask(masks: Sequence[Image.Image], side_px: int) -> Tensor:
     """White is drawn anew: [B,1,side,side] of zeros and ones, padded with zeros to a square."""
     arrays = [np.asarray(square(mask.convert("L"), side_px, 0)) for mask in masks]

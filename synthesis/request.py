@@ -96,6 +96,12 @@ class PictureRequest:
         red, green, blue = (int(self.background[begin : begin + 2], 16) / 255 for begin in (1, 3, 5))
         return red, green, blue
 
+    @property
+    def ground_rgb(self) -> tuple[int, int, int]:
+        """The background's channels in 0..255."""
+        red, green, blue = (round(255 * channel) for channel in self.ground)
+        return red, green, blue
+
     def part(self, begin: int, end: int) -> PictureRequest:
         """The same request for pictures ``begin`` to ``end``."""
         return replace(

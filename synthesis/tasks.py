@@ -37,6 +37,11 @@ class Task(Protocol):
         """Whether every place of the drawing is to read the whole picture: it is shown as the reference, too."""
         ...
 
+    @property
+    def starts(self) -> bool:
+        """Whether drawing may start from the picture, noised, instead of noise alone, as far as ``strength`` says."""
+        ...
+
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Return (source [B,3,H,W], mask [B,1,H,W]) made from ``picture``."""
         ...
@@ -61,6 +66,7 @@ class TextToImage:
     needs_mask: bool = False
     shows_ground: bool = False
     refers: bool = False
+    starts: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Zeros."""
@@ -76,6 +82,7 @@ class ImageToImage:
     needs_mask: bool = False
     shows_ground: bool = True
     refers: bool = False
+    starts: bool = True
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Blur by a quarter, half jittered in brightness and contrast when a generator is given."""
@@ -96,6 +103,7 @@ class Inpainting:
     needs_mask: bool = True
     shows_ground: bool = True
     refers: bool = False
+    starts: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Without a mask, boxes with sides between a quarter and three quarters of the picture."""
@@ -112,6 +120,7 @@ class Outpainting:
     needs_mask: bool = True
     shows_ground: bool = True
     refers: bool = False
+    starts: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Without a mask, a kept window with sides between 0.4 and 0.8 of the picture."""
@@ -128,6 +137,7 @@ class SuperResolution:
     needs_mask: bool = False
     shows_ground: bool = True
     refers: bool = False
+    starts: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """With a generator, one half at a half and one at a quarter of the pixels a side; without, a quarter.
@@ -158,6 +168,7 @@ class StyleTransfer:
     needs_mask: bool = False
     shows_ground: bool = True
     refers: bool = True
+    starts: bool = True
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """The picture as it is: the trainer passes the same subject from another set."""
@@ -173,6 +184,7 @@ class StyleReference:
     needs_mask: bool = False
     shows_ground: bool = False
     refers: bool = True
+    starts: bool = False
 
     def condition(self, picture: Tensor, *, mask: Tensor | None, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Zeros."""
@@ -189,8 +201,8 @@ TASKS: dict[str, Task] = {
 """Order is the row of the task embedding: append, never reorder."""
 
 
-STARTING_TASKS = ("image_to_image", "style_transfer")
-"""Tasks that may start from their picture, noised, instead of noise alone: ``strength`` says from how much of it."""
+STARTING_TASKS = tuple(name for name, task in TASKS.items() if task.starts)
+"""Tasks for which ``strength`` counts."""
 
 
 def task_named(name: str) -> Task:

@@ -23,7 +23,8 @@ _TAKES_UP = {MLFlowLogger: "run_id", WandbLogger: "id", TensorBoardLogger: "vers
 def make_logger(settings: DictConfig | None, folder: Path) -> Logger | bool:
     """Build the logger of ``settings``; False for none.
 
-    Where ``folder`` says which run the same logger wrote before and that run is still there, it is taken up.
+    Where ``folder`` says which run the same logger wrote before, it is taken up; MLflow is asked whether it is still
+    there.
     """
     if not settings:
         return False
@@ -37,9 +38,9 @@ def _earlier(settings: DictConfig, folder: Path) -> dict[str, Any]:
         kept = json.loads((folder / LOGBOOK_FILE).read_text())
     except (FileNotFoundError, ValueError):
         return {}
-    if kept.get("logger") != str(settings.get("_target_")):
+    if not isinstance(kept, dict) or kept.get("logger") != str(settings.get("_target_")):
         return {}
-    earlier: dict[str, Any] = kept["earlier"]
+    earlier: dict[str, Any] = kept.get("earlier", {})
     if "run_id" in earlier and not ModelStore(str(settings.tracking_uri)).reopen_run(earlier["run_id"]):
         return {}
     return earlier

@@ -20,8 +20,8 @@ from registry.artifacts import CARD_FILE, digest_folder, read_card
 from synthesis.condition import Condition, no_reference
 from synthesis.pretrained.backbone import PretrainedBackbone
 from synthesis.pretrained.families import open_pipeline
-from synthesis.pretrained.prompts import Prompts
-from synthesis.tasks import TASKS, resize
+from synthesis.pretrained.prompts import UNTOLD, Prompts
+from synthesis.tasks import TASKS, resize, task_row
 from training.corpus import Corpus, captioned
 from training.errors import TrainingError
 from training.export import dtype_named, export_pretrained
@@ -100,7 +100,8 @@ class LatentExamples:
         example = self._maker.make(rows, generator, side_px)
         told = example.condition
         with torch.autocast(rows.device.type, enabled=False):
-            worn = told.reference_mask[:, None, None, None]
+            refers_alone = told.task == task_row("style_reference")  # other tasks' references are their sources
+            worn = (told.reference_mask & refers_alone)[:, None, None, None]
             shown = torch.where(worn, resize(told.reference, told.source.shape[-1]), told.source)
             clean, source = self._encoded(example.clean), self._encoded(shown)
         reference, known = no_reference(len(rows), rows.device)
@@ -147,20 +148,22 @@ class PretrainedLearner:
         """Write the stock inpainting pipeline that it started as, with what the network learnt."""
         pipeline = open_pipeline(str(self._start), dtype=self._dtype)
         network = getattr(pipeline, self._backbone.family.part)
-        network.load_state_dict(weights, strict=False)  # buffers do not learn: they are the start's
+        unlike = network.load_state_dict(weights, strict=False)  # buffers do not learn: they are the start's
+        unlearnt = {name for name, _ in network.named_parameters()} & set(unlike.missing_keys)
+        if strays := sorted({*unlike.unexpected_keys, *unlearnt}):
+            raise TrainingError(f"what was learnt does not fit {self._start}: {len(strays)} weights, first {strays[0]}")
         export_pretrained(pipeline, folder, self._described(card), self._attributed(attribution))
 
     def _described(self, card: Mapping[str, Any]) -> dict[str, Any]:
         """The run's card with the licence and the obligations of what it started from."""
         start, told = self._card, self._card["pretrained"]
-        shares = self._config.tasks.shares
-        learnt = {name: share > 0 or name in told.get("tasks", ()) for name, share in shares.items()}
-        tasks = [name for name in TASKS if learnt.get(name, name in told.get("tasks", ()))]
+        shares, before = self._config.tasks.shares, told.get("tasks", (UNTOLD,))
+        tasks = [name for name in TASKS if name in before or shares.get(name, 0) > 0]
         (entry,) = card["datasets"]
         own = [one for one in card["obligations"] if one not in start["obligations"]]
         entry = entry | {"exposure_pictures": entry["exposure_pictures"] - self.earlier["images_seen"]}
         return dict(card) | {
-            "summary": f"{told['name']} ({told['family']}), trained on further tasks: {', '.join(tasks)}. The task is"
+            "summary": f"{told['name']} ({told['family']}), trained to draw: {', '.join(tasks)}. The task is"
             f' told by a prefix of the prompt ("edges: a dog"); pictures of {self.side_px} px.',
             "licence": start["licence"],
             "obligations": [*start["obligations"], *own],

@@ -162,6 +162,8 @@ class ExampleMaker:
                 style_share[part] = 1.0
             if task_named(name).shows_ground:
                 appearance_share[part] = 0.7
+            if changed := self._restyled(name, part):  # in another look the ground may be hidden
+                appearance_share[changed] = self.mix.appearance_dropped
             if collaged := self._collaged(name, part):  # no caption and no place is true of four drawings
                 text_share[collaged] = appearance_share[collaged] = 1.0
         kept_text = chance[0] >= text_share

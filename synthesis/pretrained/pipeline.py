@@ -15,7 +15,7 @@ from torch import Tensor
 from synthesis.condition import Condition
 from synthesis.errors import SynthesisError
 from synthesis.pipeline import Progress
-from synthesis.pixels import to_mask, to_numbers
+from synthesis.pixels import read_as, to_mask, to_numbers
 from synthesis.precision import arithmetic
 from synthesis.pretrained.backbone import PretrainedBackbone
 from synthesis.pretrained.drawing import draw
@@ -26,7 +26,10 @@ from synthesis.tasks import resize, task_named
 
 
 class PretrainedPipeline:
-    """Draws what ``synthesis.pipeline.MultiTaskPipeline`` draws, by the model's own scheduler, in latents."""
+    """Draws what ``synthesis.pipeline.MultiTaskPipeline`` draws, by the model's own scheduler, in latents.
+
+    A palette is shown to the network and not held to: latents have no colours to carry.
+    """
 
     def __init__(
         self, backbone: PretrainedBackbone, *, tasks: Sequence[str] = (UNTOLD,), side_px: int | None = None
@@ -79,7 +82,7 @@ class PretrainedPipeline:
         condition = self._condition(request, pixels, mask)
         device, codec = condition.source.device, self._backbone.codec
         steps = request.num_inference_steps or DEFAULT_STEPS
-        skip_steps = steps - max(1, round(request.strength * steps)) if request.task == "image_to_image" else 0
+        skip_steps = steps - max(1, round(request.strength * steps)) if task_named(request.task).starts else 0
         noise = seeded_noise(request.seeds, tuple(condition.source.shape[1:])).to(device)
         drawing = draw(
             self._backbone,
@@ -111,7 +114,7 @@ class PretrainedPipeline:
         if not request.images:
             return None, None
         device = self._backbone.unspoken.device
-        pixels = to_numbers(request.images, self.picture_px, _ground(request)).to(device)
+        pixels = read_as(request.task, request.images, self.picture_px, request.ground_rgb).to(device)
         return pixels, to_mask(request.masks, self.picture_px).to(device) if request.masks else None
 
     def _condition(self, request: PictureRequest, pixels: Tensor | None, mask: Tensor | None) -> Condition:
@@ -123,11 +126,6 @@ class PretrainedPipeline:
         source = told.source.clone()
         for place, image in enumerate(request.images):
             if small[place]:  # small already: shown as it is, stretched as in training
-                shown = resize(to_numbers([image], max(image.size), _ground(request)), self.picture_px)
+                shown = resize(to_numbers([image], max(image.size), request.ground_rgb), self.picture_px)
                 source[place] = self._backbone.codec.encode(shown)[0]
         return replace(told, source=source)
-
-
-def _ground(request: PictureRequest) -> tuple[int, int, int]:
-    red, green, blue = (round(255 * channel) for channel in request.ground)
-    return red, green, blue

@@ -6,8 +6,9 @@ python tests/benchmarks/bench_training_peer.py --script train_text_to_image.py -
 
 The script is ``examples/text_to_image/train_text_to_image.py`` of diffusers' repository; it needs the package datasets.
 Both learn every weight of a random Stable Diffusion UNet of these widths, with AdamW, a moving average and the codec in
-the step, from the same drawings in the same order of size, and are timed between the same two steps with the device
-idle at both. Ours has five more input channels and learns all tasks. Words with "=" are settings of ``atelier train``.
+the step, from drawings of one corpus (the example from eight batches of it), and are timed between the same two steps
+with the device idle at both. Ours has five more input channels and learns all tasks. Words with "=" are settings of
+``atelier train``.
 """
 
 from __future__ import annotations

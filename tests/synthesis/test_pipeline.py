@@ -90,6 +90,17 @@ def test_outside_the_mask_every_pixel_is_the_sources_at_every_step(pipeline: Mul
         assert not np.array_equal(np.asarray(image)[~kept], np.asarray(picture())[~kept])
 
 
+@pytest.mark.parametrize(("steps", "held"), [(1, 1), (4, 3)])
+def test_a_palette_is_held_in_every_step_but_the_last_of_several(
+    pipeline: MultiTaskPipeline, steps: int, held: int
+) -> None:
+    strip = Image.new("RGB", (640, 80), "red")  # no part of it is padding
+    told = PictureRequest(prompts=("a",), seeds=(0,), task="palette", images=(strip,), num_inference_steps=steps)
+    pictures = [np.asarray(progress.pictures()[0], int) for progress in pipeline.stream(told)]
+    reds = [bool((np.abs(each - (255, 0, 0)) <= 8).all()) for each in pictures]
+    assert reds == [True] * held + [False] * (steps - held)
+
+
 @pytest.mark.parametrize("task", STARTING_TASKS)
 @pytest.mark.parametrize(("strength", "steps"), [(1.0, 10), (0.8, 8), (0.34, 3), (0.0, 1)])
 def test_strength_says_how_many_steps_are_taken(
