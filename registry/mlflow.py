@@ -77,20 +77,22 @@ class ModelStore:
         with _told_in_one_line():
             self._client.set_terminated(run_id, "FINISHED" if finished else "FAILED")
 
-    def reopen_run(self, run_id: str) -> bool:
-        """Let a run that was ended or killed go on; False where it is no longer there."""
+    def has_run(self, run_id: str) -> bool:
+        """Whether a run is there and not deleted."""
         from mlflow.exceptions import MlflowException
 
         with _told_in_one_line():
             try:
-                there = bool(self._client.get_run(run_id).info.lifecycle_stage == "active")
+                return bool(self._client.get_run(run_id).info.lifecycle_stage == "active")
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
                 return False
-            if there:
-                self._client.update_run(run_id, status="RUNNING")
-            return there
+
+    def reopen_run(self, run_id: str) -> None:
+        """Let a run that was ended or killed go on."""
+        with _told_in_one_line():
+            self._client.update_run(run_id, status="RUNNING")
 
     # -- registering -----------------------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ def pipeline_loader(device: str, *, warm: bool = False) -> Loader:
     def load(folder: Path) -> Pipeline:
         _refuse_missing_device(device)
         pipeline = _loaded(folder, device)
-        if warm:
+        if warm and "text_to_image" in pipeline.tasks:
             *_, _ = pipeline.stream(PictureRequest(prompts=("circle",), seeds=(0,), num_inference_steps=1))
         return pipeline
 

@@ -21,8 +21,8 @@ REFERENCE_PX = 64
 class Condition:
     """One row a picture: source [B,C,H,W], mask [B,1,H,W], task and style [B], appearance [B,A], text [B,T,384].
 
-    ``reference`` [B,C,64,64] is a picture that every place of the drawing may read, for its style, its subject or its
-    colours; ``reference_mask`` [B] says whether there is one.
+    ``reference`` [B,C,h,h], h = 64 for the project's own network, is a picture that every place of the drawing may
+    read, for its style, its subject or its colours; ``reference_mask`` [B] says whether there is one.
     """
 
     source: Tensor

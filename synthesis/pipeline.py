@@ -86,15 +86,16 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise SynthesisError(f"{folder} is not a backbone: it has no model_index.json (a diffusers folder has one)")
         diffusers.utils.logging.disable_progress_bar()
         try:
-            told = cls.load_config(str(folder))["_class_name"]
-            if told == cls.__name__:
-                pipeline: MultiTaskPipeline = cls.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
+            told = cls.load_config(str(folder)).get("_class_name")
+            if told != cls.__name__:
+                raise SynthesisError(
+                    f"{folder} is a {told}: atelier generate and atelier serve alone draw with a pretrained model"
+                    if told
+                    else f"{folder / 'model_index.json'} names no pipeline: a backbone's names {cls.__name__}"
+                )
+            pipeline: MultiTaskPipeline = cls.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise SynthesisError(f"backbone {folder} does not load: {str(error).splitlines()[0]}") from error
-        if told != cls.__name__:
-            raise SynthesisError(
-                f"{folder} is a {told}: a pretrained model is drawn with by atelier generate and atelier serve alone"
-            )
         pipeline.transformer.eval().requires_grad_(False)
         return pipeline.to(device)  # type: ignore[no-any-return]
 
@@ -218,7 +219,8 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         """
         plain = replace(request, task=REFINING_TASK, images=tuple(to_pictures(small)), masks=())
         condition, _ = self._condition(plain, side_px)
-        own, hole = (None if part is None else part.to(self.device) for part in self._pictures(request, side_px))
+        given = self._pictures(request, side_px) if request.masks else (None, None)
+        own, hole = (None if part is None else part.to(self.device) for part in given)
 
         def kept(picture: Tensor) -> Tensor:
             return picture if own is None or hole is None else hole * picture + (1 - hole) * own

@@ -27,6 +27,7 @@ from training.lists import RunLists
 from training.loaders import RowLoaders
 from training.run import fit, make_trainer
 from training.steps import DiffusionTraining, ExampleMaker
+from training.terms import own_terms
 
 
 class AdapterTraining(DiffusionTraining):
@@ -56,7 +57,7 @@ def train_adapter(
         branded,
         maker=partial(resident_brand, config, dataset, rows, network),
         heldout=None,
-        objective=instantiate(config.objective),
+        objective=own_terms(instantiate(config.objective)),
         optimizer=instantiate(config.optimizer),
         max_steps=config.max_steps,
         seed=config.seed,

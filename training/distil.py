@@ -34,7 +34,7 @@ from training.lists import RunLists
 from training.loaders import RowLoaders
 from training.run import fit, make_trainer
 from training.steps import DiffusionTraining, Example
-from training.terms import Objective
+from training.terms import Objective, check_own_sizes
 from training.train import backbone_card, heldout, resident
 from training.trajectory import Distillation, lessons
 
@@ -92,6 +92,7 @@ def distil(config: DictConfig) -> Path:
     """Build the run from its settings, fit, export; return the student's folder."""
     begin = time.monotonic()
     check_run(config)
+    check_own_sizes(instantiate(config.sizes))
     lightning.seed_everything(config.seed, verbose=False)
     torch.set_float32_matmul_precision("high")
     settings: Distillation = instantiate(config.distillation)

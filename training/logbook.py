@@ -20,15 +20,15 @@ LOGBOOK_FILE = "logger.json"
 _TAKES_UP = {MLFlowLogger: "run_id", WandbLogger: "id", TensorBoardLogger: "version"}
 
 
-def make_logger(settings: DictConfig | None, folder: Path) -> Logger | bool:
+def make_logger(settings: DictConfig | None, folder: Path, *, resumes: bool) -> Logger | bool:
     """Build the logger of ``settings``; False for none.
 
-    Where ``folder`` says which run the same logger wrote before, it is taken up; MLflow is asked whether it is still
-    there.
+    Where the run ``resumes`` and ``folder`` says which run the same logger wrote before, that one is taken up; MLflow
+    is asked whether it is still there.
     """
     if not settings:
         return False
-    earlier = _earlier(settings, folder)
+    earlier = _earlier(settings, folder) if resumes else {}
     made: Logger = instantiate(settings, **(earlier or parent_tags(settings)))
     return made
 
@@ -41,7 +41,7 @@ def _earlier(settings: DictConfig, folder: Path) -> dict[str, Any]:
     if not isinstance(kept, dict) or kept.get("logger") != str(settings.get("_target_")):
         return {}
     earlier: dict[str, Any] = kept.get("earlier", {})
-    if "run_id" in earlier and not ModelStore(str(settings.tracking_uri)).reopen_run(earlier["run_id"]):
+    if "run_id" in earlier and not ModelStore(str(settings.tracking_uri)).has_run(earlier["run_id"]):
         return {}
     return earlier
 
@@ -51,6 +51,7 @@ class Logbook(Callback):  # type: ignore[misc]
 
     def __init__(self, settings: DictConfig | None, folder: Path) -> None:
         self._target = str(settings.get("_target_")) if settings else ""
+        self._tracking_uri = str(settings.get("tracking_uri")) if settings else ""
         self._file = folder / LOGBOOK_FILE
 
     def on_fit_start(self, trainer: lightning.Trainer, module: Any) -> None:
@@ -59,6 +60,8 @@ class Logbook(Callback):  # type: ignore[misc]
         if setting is None or not trainer.is_global_zero:
             return
         assert trainer.logger is not None
+        if isinstance(trainer.logger, MLFlowLogger) and trainer.logger.run_id:
+            ModelStore(self._tracking_uri).reopen_run(trainer.logger.run_id)  # it may have ended, or have been killed
         _ = trainer.logger.experiment  # W&B has no id before its run is open
         told = {"logger": self._target, "earlier": {setting: trainer.logger.version}}
         building = self._file.with_name(f".{self._file.name}.building")

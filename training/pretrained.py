@@ -60,7 +60,7 @@ class OwnTerms:
 class PromptCaptions:
     """Captions that the model's own frozen encoders read as they are drawn, with the task's words in front.
 
-    Kept encoded, each caption would take a task's share of disk eleven times: 100 KB and more with each prefix.
+    They are not kept encoded: each of the eleven prefixes would need features of its own, 100 KB and more a caption.
     """
 
     def __init__(self, captions: Sequence[str], prompts: Prompts) -> None:

@@ -54,7 +54,7 @@ def make_trainer(config: DictConfig, folder: Path, average: ExponentialAverage) 
         every_n_train_steps=config.checkpoint_steps,
         enable_version_counter=False,
     )
-    logger = make_logger(config.logger, folder)
+    logger = make_logger(config.logger, folder, resumes=last_checkpoint(folder) is not None)
     settings = dict(config.trainer) | {"precision": precision_of(str(config.trainer.precision))}
     if not isinstance(config.trainer.strategy, str):
         settings["strategy"] = instantiate(config.trainer.strategy, _convert_="all")

@@ -79,3 +79,16 @@ class Objective:
         """
         sigma = 1 - t
         return 1 - ratio * sigma / (1 + (ratio - 1) * sigma)
+
+
+def own_terms(objective: Any) -> Objective:
+    """The objective, if it is one for the project's own network.  Raises TrainingError for a pretrained one's."""
+    if not isinstance(objective, Objective):
+        raise TrainingError("objective=own is for backbone=pretrained: pass objective=rectified_flow, or leave it out")
+    return objective
+
+
+def check_own_sizes(sizes: Sizes) -> None:
+    """Refuse sizes that are left to a pretrained network.  Raises TrainingError."""
+    if sizes.shares is None:
+        raise TrainingError("sizes=own is for backbone=pretrained: pass sizes=native or sizes=all, or leave it out")

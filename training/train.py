@@ -39,7 +39,7 @@ from training.pretrained import PretrainedLearner
 from training.run import code_commit, fit, make_trainer, resolved
 from training.steps import DiffusionTraining, ExampleMaker, Examples
 from training.sweep import job_folder
-from training.terms import Objective
+from training.terms import Objective, check_own_sizes, own_terms
 
 # What a network may have more of than the one that it starts from.
 GROWN = frozenset({"dropout", "larger", "reference_depth"})
@@ -132,12 +132,8 @@ class OwnLearner:
 
 def own_objective(config: DictConfig) -> Objective:
     """The settings' objective, if it is one for the project's own network."""
-    objective = instantiate(config.objective)
-    if not isinstance(objective, Objective):
-        raise TrainingError("objective=own is for backbone=pretrained: pass objective=rectified_flow, or leave it out")
-    if instantiate(config.sizes).shares is None:
-        raise TrainingError("sizes=own is for backbone=pretrained: pass sizes=native or sizes=all, or leave it out")
-    return objective
+    check_own_sizes(instantiate(config.sizes))
+    return own_terms(instantiate(config.objective))
 
 
 def new_network(sizes: DictConfig, styles: tuple[str, ...]) -> MultiTaskTransformer:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from synthesis.condition import Condition
 from synthesis.errors import SynthesisError
@@ -92,14 +92,16 @@ class PretrainedPipeline:
             guidance_scale=DEFAULT_GUIDANCE if request.guidance_scale is None else request.guidance_scale,
             clean=codec.encode(pixels) if skip_steps and pixels is not None else None,
             skip_steps=skip_steps,
+            generators=[_on_the_way(seed) for seed in request.seeds],
         )
         decode = self._decoder(pixels if task_named(request.task).needs_mask else None, condition.mask)
-        for step in range(1, steps - skip_steps + 1):
+        while True:
             with arithmetic(device, torch.bfloat16 if device.type == "cuda" else torch.float32):
-                drawn = next(drawing)
-            final = step == steps - skip_steps
-            estimate = drawn.latents if final else drawn.estimate
-            yield Progress(step, steps - skip_steps, estimate, self.picture_px, decode)
+                drawn = next(drawing, None)
+            if drawn is None:
+                return
+            estimate = drawn.latents if drawn.step == drawn.num_steps else drawn.estimate
+            yield Progress(drawn.step, drawn.num_steps, estimate, self.picture_px, decode)
 
     def _decoder(self, kept: Tensor | None, mask: Tensor) -> Callable[[Tensor], Tensor]:
         """Latents to pictures; outside the mask stands what was given, not what the codec made of it."""
@@ -129,3 +131,8 @@ class PretrainedPipeline:
                 shown = resize(to_numbers([image], max(image.size), request.ground_rgb), self.picture_px)
                 source[place] = self._backbone.codec.encode(shown)[0]
         return replace(told, source=source)
+
+
+def _on_the_way(seed: int) -> Generator:
+    """Noise for schedulers that add some at each step: of the picture's seed, and other than what it starts from."""
+    return Generator().manual_seed((seed * 2_654_435_761 + 1) % 2**63)

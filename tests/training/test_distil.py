@@ -138,6 +138,7 @@ def test_a_run_that_fails_in_a_step_resumes_bit_for_bit(
     ("override", "words"),
     [
         ("teacher=nowhere", "teacher=nowhere is not a backbone"),
+        ("sizes=own", "sizes=own is for backbone=pretrained"),
         ("sizes=all", "does not know 128, 256; it knows 64"),
         ("num_inference_steps=0", "num_inference_steps is 0: it must be a whole number from 1 to 64"),
         ("distillation.teacher_substeps=1.5", "teacher_substeps is 1.5: it must be a whole number from 1 to 100"),

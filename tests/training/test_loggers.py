@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -84,3 +85,15 @@ def test_a_resumed_run_goes_on_in_the_same_run_of_mlflow(smoke: Compose, tmp_pat
     train(smoke(*told, "max_steps=3"))
     ((fresh, (_, steps)),) = runs(store).items()
     assert fresh != first and steps == [2]
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own
+def test_a_run_that_begins_anew_in_its_folder_has_a_run_of_its_own(smoke: Compose, tmp_path: Path) -> None:
+    store = tmp_path / "mlflow.db"
+    told = ["logger=mlflow", f"logger.tracking_uri=sqlite:///{store}", f"logger.artifact_location={tmp_path}/artifacts"]
+    told += ["checkpoint_steps=1", "trainer.log_every_n_steps=1", "max_steps=1"]
+    for _ in range(2):
+        config = smoke(*told)
+        train(config)
+        shutil.rmtree(Path(config.out) / "checkpoints")
+    assert list(runs(store).values()) == [("FINISHED", [0])] * 2

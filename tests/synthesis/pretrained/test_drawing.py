@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import EulerAncestralDiscreteScheduler, PNDMScheduler
 from PIL import Image
 
 from synthesis.errors import SynthesisError
@@ -67,6 +68,25 @@ def test_text_to_image_is_the_originals(name: str, original: Folder, open_widene
     assert max(float(preview.estimate.abs().max()) for preview in previews) > 1  # latents are not pictures: no clamp
 
 
+def test_a_scheduler_that_takes_more_steps_than_asked_for_takes_them_all(original: Folder, open_widened: Open) -> None:
+    stock = open_pipeline(str(original("SD")))
+    stock.scheduler = PNDMScheduler(num_train_timesteps=1000, skip_prk_steps=True, steps_offset=1)
+    noise = seeded_noise((7,), (CHANNELS["SD"], SIDE, SIDE))
+    true = drawn_by_diffusers("SD", stock, noise, "a dog")
+    pipeline = pipeline_of("SD", open_widened, trained=False)
+    pipeline._backbone.scheduler = stock.scheduler
+    *previews, last = pipeline.stream(request())
+    assert [each.num_steps for each in (*previews, last)] == [5] * 5 and last.final
+    torch.testing.assert_close(packed_for("SD", stock, last.estimate), true, atol=1e-5, rtol=0)
+
+
+def test_a_scheduler_that_adds_noise_draws_the_same_from_the_same_seed(open_widened: Open) -> None:
+    pipeline = pipeline_of("SDXL", open_widened, trained=False)
+    pipeline._backbone.scheduler = EulerAncestralDiscreteScheduler(num_train_timesteps=1000)
+    first, again, other = (list(pipeline.stream(request(seeds=(seed,))))[-1].estimate for seed in (7, 7, 8))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_task_draws_from_what_it_is_given(name: str, open_widened: Open) -> None:
     pipeline = pipeline_of(name, open_widened)
@@ -118,5 +138,5 @@ def test_what_it_cannot_draw_is_refused(open_widened: Open, original: Folder, tm
         plain.stream(request(height=4096))
     with pytest.raises(SynthesisError, match="cannot be worn by a pretrained FLUX model"):
         plain.load_brand(tmp_path, "acme")
-    with pytest.raises(SynthesisError, match="is a StableDiffusionPipeline: a pretrained model is drawn with by"):
+    with pytest.raises(SynthesisError, match="is a StableDiffusionPipeline: atelier generate and atelier serve alone draw"):
         MultiTaskPipeline.load(original("SD"))
