@@ -126,7 +126,7 @@ def peer(model: Path, drawings: Path, folder: Path, told: argparse.Namespace) ->
     command += [f"--mixed_precision={'no' if told.device == 'cpu' else 'bf16'}", "--image_column=image"]
     command += ["--caption_column=text", *(["--allow_tf32"] if told.device == "gpu" else [])]
     environment = os.environ | {PEER_KEY: str(figures), WARM_KEY: str(told.warm), STEPS_KEY: str(told.steps)}
-    environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]), "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]])}
     call(command, environment, told.seconds)
     return float(told.steps * told.batch / json.loads(figures.read_text())["seconds"])
 
