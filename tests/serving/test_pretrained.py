@@ -115,5 +115,5 @@ def decoded(text: str | None) -> Image.Image:
 def test_evaluation_says_who_draws_with_it(folder: Path) -> None:
     settings = DrawingSettings(num_inference_steps=1, guidance_scale=1.0, batch_pictures=1)
     illustrator = PipelineIllustrator(resolve_model(folder), settings)
-    with pytest.raises(AtelierError, match="is a StableDiffusionInpaintPipeline: a pretrained model is drawn with by"):
+    with pytest.raises(AtelierError, match="is a StableDiffusionInpaintPipeline: atelier generate and"):
         illustrator.draw([Order(prompt="a dog", seed=0)])
