@@ -36,10 +36,13 @@ def carried(picture: Tensor, colours: Tensor) -> Tensor:
     """
     moved = picture.flatten(2)
     around = blurred(picture, max(1, picture.shape[-1] // 4)).flatten(2)
-    wanted = colours[..., torch.arange(moved.shape[-1], device=colours.device) * colours.shape[-1] // moved.shape[-1]]
+    pixels, kinds = moved.shape[-1], colours.shape[-1]
+    place = (
+        torch.arange(pixels, device=picture.device) * kinds // pixels
+    )  # in the sorted palette, of each in the picture
     for direction in _directions().to(picture):
         along = torch.einsum("c,bcn->bn", direction, moved)
-        ranked = torch.einsum("c,bcn->bn", direction, wanted).sort(dim=1).values
+        ranked = torch.einsum("c,bcn->bn", direction, colours).sort(dim=1).values[:, place]
         rank = along + NEARNESS * torch.einsum("c,bcn->bn", direction, around)
         order = rank.argsort(dim=1, stable=True)
         step = torch.empty_like(along).scatter_(1, order, ranked - along.gather(1, order))

@@ -24,11 +24,11 @@ from synthesis.condition import REFERENCE_PX, Condition, no_reference, plain_app
 from synthesis.control import Palette
 from synthesis.errors import SynthesisError
 from synthesis.palette import colours_of, held_to, noise_left_alone
-from synthesis.pixels import read_as, to_mask, to_numbers, to_pictures
+from synthesis.pixels import enlarged, read_as, to_mask, to_pictures
 from synthesis.precision import arithmetic, fast_dtype
 from synthesis.request import DEFAULT_GUIDANCE, DEFAULT_STEPS, REFINING_TASK, PictureRequest
 from synthesis.sampler import follow_flow, guided, seeded_noise
-from synthesis.tasks import STARTING_TASKS, resize, task_named, task_row
+from synthesis.tasks import resize, task_named, task_row
 from synthesis.text import SHIPPED_ENCODER, TextEncoder
 
 REFINING_GUIDANCE = 1.0
@@ -199,7 +199,7 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Return how many steps a drawing from noise takes, and its estimates [B,3,side,side]."""
         assert request.num_inference_steps is not None and request.guidance_scale is not None
         condition, clean = self._condition(request, side_px)
-        skip_steps = self._skipped(request, request.num_inference_steps)
+        skip_steps = request.skipped_steps(request.num_inference_steps)
         estimate = guided(self._denoiser(request.brand), condition, request.guidance_scale)
         scheduler = self._scheduler(side_px, request.num_inference_steps)
         if request.task == Palette.name:
@@ -226,7 +226,7 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
             return picture if own is None or hole is None else hole * picture + (1 - hole) * own
 
         # Shown as it is, whatever the ratio of the sides: the task by itself would halve a larger one first.
-        shown = resize(to_numbers(plain.images, small.shape[-1]), side_px).to(self.device)
+        shown = torch.stack([enlarged(image, side_px) for image in plain.images]).to(self.device)
         told = replace(condition, source=kept(shown))
         estimate = guided(self._denoiser(request.brand), told, REFINING_GUIDANCE)
         scheduler = self._scheduler(side_px, request.num_refinement_steps)
@@ -242,12 +242,6 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         scheduler = type(self.scheduler).from_config(own, shift=shift, shift_terminal=terminal)
         scheduler.set_timesteps(num_steps)
         return scheduler
-
-    @staticmethod
-    def _skipped(request: PictureRequest, num_steps: int) -> int:
-        if request.task not in STARTING_TASKS:
-            return 0
-        return num_steps - max(1, round(request.strength * num_steps))
 
     def _denoiser(self, brand: str | None) -> Any:
         network = self.transformer if brand is None else self._branded[brand]
@@ -270,7 +264,7 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         source, hole = task.condition(empty if clean is None else clean, mask=mask, generator=None)
         for place, image in enumerate(request.images if request.task == "super_resolution" else ()):
             if max(image.size) <= side_px // 2:  # small already: shown as it is, stretched as in training
-                source[place] = resize(to_numbers([image], max(image.size), request.ground_rgb), side_px)[0]
+                source[place] = enlarged(image, side_px, request.ground_rgb)
         appearance = plain_appearance(count, request.ground)
         if task.shows_ground:
             appearance = torch.zeros_like(appearance)

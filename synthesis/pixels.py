@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from synthesis.tasks import resize
+
 
 def to_numbers(pictures: Sequence[Image.Image], side_px: int, ground: tuple[int, int, int] = (255, 255, 255)) -> Tensor:
     """Composite on the ground, fit into a square by bicubic resampling and return [B,3,side,side] in -1..1."""
@@ -33,6 +35,11 @@ def lines_to_numbers(
         times = max(1, math.ceil(max(picture.size) / side_px))
         rows.append(functional.max_pool2d(to_numbers([picture], times * side_px, ground), times))
     return torch.cat(rows)
+
+
+def enlarged(picture: Image.Image, side_px: int, ground: tuple[int, int, int] = (255, 255, 255)) -> Tensor:
+    """A small picture as it is, stretched as super-resolution learnt it: [3,side,side]."""
+    return resize(to_numbers([picture], max(picture.size), ground), side_px)[0]
 
 
 def read_as(

@@ -102,6 +102,12 @@ class PictureRequest:
         red, green, blue = (round(255 * channel) for channel in self.ground)
         return red, green, blue
 
+    def skipped_steps(self, num_steps: int) -> int:
+        """How many of the first steps are left out, because drawing starts from its picture, noised."""
+        from synthesis.tasks import task_named
+
+        return num_steps - max(1, round(self.strength * num_steps)) if task_named(self.task).starts else 0
+
     def part(self, begin: int, end: int) -> PictureRequest:
         """The same request for pictures ``begin`` to ``end``."""
         return replace(

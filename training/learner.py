@@ -37,7 +37,8 @@ class Learner(Protocol):
         """Bring rows of the dataset to a device as examples in the making."""
 
     def export(self, weights: Mapping[str, Tensor], folder: Path, card: Mapping[str, Any], attribution: str) -> None:
-        """Write the model folder with these weights, whole or not at all; ``card`` is what the run says of itself."""
+        """Write the model folder with these weights, whole or not at all; ``card`` is what the run says of itself,
+        but for the summary, which is the learner's."""
 
 
 def example_maker(

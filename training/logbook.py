@@ -60,9 +60,9 @@ class Logbook(Callback):  # type: ignore[misc]
         if setting is None or not trainer.is_global_zero:
             return
         assert trainer.logger is not None
-        if isinstance(trainer.logger, MLFlowLogger) and trainer.logger.run_id:
-            ModelStore(self._tracking_uri).reopen_run(trainer.logger.run_id)  # it may have ended, or have been killed
         _ = trainer.logger.experiment  # W&B has no id before its run is open
+        if isinstance(trainer.logger, MLFlowLogger):
+            ModelStore(self._tracking_uri).reopen_run(str(trainer.logger.run_id))  # it may have ended, or been killed
         told = {"logger": self._target, "earlier": {setting: trainer.logger.version}}
         building = self._file.with_name(f".{self._file.name}.building")
         building.parent.mkdir(parents=True, exist_ok=True)

@@ -86,8 +86,6 @@ class ExampleMaker:
         task = torch.zeros_like(rows)
         reference, known = no_reference(len(rows), rows.device, side_px=self.reference_px)
         for name, part in slices:
-            if name == "style_reference":
-                reference[part], known[part] = self._worn(rows[part], generator), True
             moved = type(placement)(**{key: value[part] for key, value in vars(placement).items()})
             picture = self._shown(name, rows[part], clean[part], moved, generator)
             if collaged := self._collaged(name, part):
@@ -97,8 +95,12 @@ class ExampleMaker:
             if changed := self._restyled(name, part):
                 picture[changed.start - part.start :] = restyled(clean[changed], generator)
             source[part], mask[part] = task_named(name).condition(picture, mask=None, generator=generator)
-            if name != "style_reference" and task_named(name).refers:
-                reference[part], known[part] = resize(source[part], self.reference_px), True
+            if task_named(name).refers:
+                known[part] = True
+                alone = name == "style_reference"  # its source is empty: what it refers to is another drawing
+                reference[part] = (
+                    self._worn(rows[part], generator) if alone else resize(source[part], self.reference_px)
+                )
             task[part] = task_row(name)
         appearance = Appearance(**vars(placement)).vector()
         told = self._told(rows, (source, mask), task, appearance, slices, generator)
@@ -113,13 +115,18 @@ class ExampleMaker:
 
     def _collaged(self, name: str, part: slice) -> slice | None:
         """The rows of a task's slice whose pictures show four drawings."""
-        count = round(self.mix.collaged_in_transfer * (part.stop - part.start)) if name == "style_transfer" else 0
+        count = self._of_transfer(name, part, self.mix.collaged_in_transfer)
         return slice(part.start, part.start + count) if count else None
 
     def _restyled(self, name: str, part: slice) -> slice | None:
         """The rows of a task's slice, its last ones, whose source is the drawing itself in another look."""
-        count = round(self.mix.restyled_in_transfer * (part.stop - part.start)) if name == "style_transfer" else 0
+        count = self._of_transfer(name, part, self.mix.restyled_in_transfer)
         return slice(part.stop - count, part.stop) if count else None
+
+    @staticmethod
+    def _of_transfer(name: str, part: slice, share: float) -> int:
+        """How many rows a share of style transfer's slice is; none of another task's."""
+        return round(share * (part.stop - part.start)) if name == "style_transfer" else 0
 
     def _collage(self, rows: Tensor, generator: Generator, side_px: int) -> tuple[Tensor, Tensor]:
         """Each row's drawing [B] with three of its set, two by two, and the same four as other sets drew them."""

@@ -93,7 +93,7 @@ def train(config: DictConfig) -> Path:
         drawn, earlier = loaders.position, learner.earlier
         seen = drawn + (earlier["images_seen"] if earlier else 0)
         entry = dataset_entry(dataset, len(train_rows), seen, lists.end(order, drawn))
-        card = backbone_card(config, entry, seen, time.monotonic() - begin, trainer) | {"summary": summary(config)}
+        card = backbone_card(config, entry, seen, time.monotonic() - begin, trainer)
         card |= {"initial": earlier} if earlier else {}
         learner.export(weights, folder / "backbone", card, attribution(dataset))
         for epoch in check_ledger(folder / "ledger")[-1:]:
@@ -127,7 +127,8 @@ class OwnLearner:
 
     def export(self, weights: Mapping[str, Tensor], folder: Path, card: Mapping[str, Any], attribution: str) -> None:
         """Write a folder of ``MultiTaskPipeline``."""
-        export_backbone(self.network.config, weights, folder, card, attribution)
+        told = dict(card) | {"summary": summary(self._config)}
+        export_backbone(self.network.config, weights, folder, told, attribution)
 
 
 def own_objective(config: DictConfig) -> Objective:
@@ -234,12 +235,9 @@ def backbone_card(
 
 def summary(config: DictConfig) -> str:
     """One sentence for the card: what is drawn, how large, and which tasks were learnt."""
-    backbone, learnt = config.backbone, [name for name, share in config.tasks.shares.items() if share]
-    native = backbone.get("native_px") or backbone.get("side_px")
-    sides = sorted({int(px) for px, share in (config.sizes.shares or {}).items() if share} or {native} - {None})
-    sizes = " of " + ", ".join(str(px) for px in sides) + " px" if sides else ""
-    tasks = ", ".join(name.replace("_", " ") for name in learnt)
-    return f"A multi-task network that draws icons, emoji and illustrations{sizes}: {tasks}."
+    sides = ", ".join(str(px) for px in sorted(int(px) for px, share in config.sizes.shares.items() if share))
+    tasks = ", ".join(name.replace("_", " ") for name, share in config.tasks.shares.items() if share)
+    return f"A multi-task network that draws icons, emoji and illustrations of {sides} px: {tasks}."
 
 
 if __name__ == "__main__":

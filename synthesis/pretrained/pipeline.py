@@ -15,14 +15,14 @@ from torch import Generator, Tensor
 from synthesis.condition import Condition
 from synthesis.errors import SynthesisError
 from synthesis.pipeline import Progress
-from synthesis.pixels import read_as, to_mask, to_numbers
+from synthesis.pixels import enlarged, read_as, to_mask
 from synthesis.precision import arithmetic
 from synthesis.pretrained.backbone import PretrainedBackbone
 from synthesis.pretrained.drawing import draw
 from synthesis.pretrained.prompts import UNTOLD
 from synthesis.request import DEFAULT_GUIDANCE, DEFAULT_STEPS, PictureRequest
 from synthesis.sampler import seeded_noise
-from synthesis.tasks import resize, task_named
+from synthesis.tasks import task_named
 
 
 class PretrainedPipeline:
@@ -82,7 +82,7 @@ class PretrainedPipeline:
         condition = self._condition(request, pixels, mask)
         device, codec = condition.source.device, self._backbone.codec
         steps = request.num_inference_steps or DEFAULT_STEPS
-        skip_steps = steps - max(1, round(request.strength * steps)) if task_named(request.task).starts else 0
+        skip_steps = request.skipped_steps(steps)
         noise = seeded_noise(request.seeds, tuple(condition.source.shape[1:])).to(device)
         drawing = draw(
             self._backbone,
@@ -128,8 +128,8 @@ class PretrainedPipeline:
         source = told.source.clone()
         for place, image in enumerate(request.images):
             if small[place]:  # small already: shown as it is, stretched as in training
-                shown = resize(to_numbers([image], max(image.size), request.ground_rgb), self.picture_px)
-                source[place] = self._backbone.codec.encode(shown)[0]
+                shown = enlarged(image, self.picture_px, request.ground_rgb)
+                source[place] = self._backbone.codec.encode(shown[None])[0]
         return replace(told, source=source)
 
 
