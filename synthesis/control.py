@@ -1,6 +1,7 @@
 """Control pictures made from clean ones, on the device: edges, a sketch, a depth-like shading, a palette.
 
 ``map_of`` makes the control picture; a person who has one already (a drawn sketch) gives it as it is.
+Constants are computed on the device: one brought there from the host would make the host wait for the device.
 Shapes: pictures [B,3,H,W] in -1..1; grey maps [B,1,H,W] in 0..1.
 """
 
@@ -123,10 +124,12 @@ class Palette:
         """8 x 8 colours picked from the picture, not mixed, sorted by luminance: where they were is not told."""
         side = picture.shape[-1]
         step = side // PALETTE_CELLS
-        place = step // 2
-        if generator is not None:
-            place = int(torch.randint(step, (1,), device=generator.device, generator=generator))
-        cells = picture[:, :, place::step, place::step].flatten(2)
+        places = step * torch.arange(PALETTE_CELLS, device=picture.device)
+        if generator is None:
+            places += step // 2
+        else:
+            places += torch.randint(step, (1,), device=picture.device, generator=generator)
+        cells = picture[:, :, places][..., places].flatten(2)
         order = luminance(cells[..., None]).flatten(1).argsort(dim=1)
         return mosaic(cells.gather(2, order[:, None].expand_as(cells)), side)
 
@@ -139,14 +142,16 @@ def mosaic(colours_BCN: Tensor, side_px: int) -> Tensor:
 
 def luminance(picture: Tensor) -> Tensor:
     """Luma [B,1,H,W] in 0..1 of a picture in -1..1, by the weights of ITU-R BT.709."""
-    weight = torch.tensor(LUMINANCE, device=picture.device, dtype=picture.dtype).view(3, 1, 1)
-    return (0.5 * picture + 0.5).mul(weight).sum(1, keepdim=True)
+    red, green, blue = (
+        weight * channel for weight, channel in zip(LUMINANCE, (0.5 * picture + 0.5).unbind(1), strict=True)
+    )
+    return (red + green + blue)[:, None]
 
 
 def foreground(picture: Tensor) -> Tensor:
     """What differs from the ground [B,1,H,W], 0 or 1; the ground is the mean of the four corners."""
-    corners = picture[..., [0, 0, -1, -1], [0, -1, 0, -1]].mean(-1)
-    return ((picture - corners[..., None, None]).abs().amax(1, keepdim=True) > 0.12).to(picture.dtype)
+    corners = picture[..., :: picture.shape[-2] - 1, :: picture.shape[-1] - 1].mean((-2, -1), keepdim=True)
+    return ((picture - corners).abs().amax(1, keepdim=True) > 0.12).to(picture.dtype)
 
 
 def blurred(grey: Tensor, reach_px: int) -> Tensor:
@@ -166,7 +171,8 @@ def thinned_gradient(picture: Tensor) -> tuple[Tensor, Tensor]:
     batch, channels, height, width = picture.shape
     smooth = F.avg_pool2d(F.pad(0.5 * picture + 0.5, (1, 1, 1, 1), mode="replicate"), 3, 1)
     smooth = (0.5 * (0.5 * picture + 0.5) + 0.5 * smooth).flatten(0, 1)[:, None]
-    across = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=picture.device, dtype=picture.dtype) / 4
+    slope = torch.arange(-1, 2, device=picture.device, dtype=picture.dtype)
+    across = torch.outer(2 - slope.abs(), slope) / 4
     kernels = torch.stack([across, across.T])[:, None]
     both = F.conv2d(F.pad(smooth, (1, 1, 1, 1), mode="replicate"), kernels).unflatten(0, (batch, channels))
     size = both.square().sum(2).sqrt()

@@ -91,7 +91,7 @@ class Autoencoder:
         config = self.model.config
         mean, spread = config.get("latents_mean"), config.get("latents_std")
         if mean is None or spread is None:
-            return torch.full((1, 1, 1, 1), self._shift).to(like), torch.ones(1, 1, 1, 1).to(like)
+            return like.new_full((1, 1, 1, 1), self._shift), like.new_ones(1, 1, 1, 1)
         return torch.tensor(mean).view(1, -1, 1, 1).to(like), torch.tensor(spread).view(1, -1, 1, 1).to(like)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from data.bank import turn_hue
 from synthesis.control import Sketch, foreground, luminance
 
 LOOKS = 4
@@ -36,8 +37,5 @@ def restyled(picture: Tensor, generator: Generator) -> Tensor:
 
 def turned(picture: Tensor, generator: Generator) -> Tensor:
     """Every picture's colours turned about the grey axis by an angle of its own; what leaves -1..1 is clipped."""
-    angle = 2 * torch.pi * torch.rand(len(picture), 1, 1, generator=generator, device=picture.device)
-    across = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=picture.device) / 3**0.5
-    whole, mean = torch.eye(3, device=picture.device), torch.full((3, 3), 1 / 3, device=picture.device)
-    turn_B33 = torch.cos(angle) * whole + torch.sin(angle) * across + (1 - torch.cos(angle)) * mean
-    return torch.einsum("bij,bjhw->bihw", turn_B33, picture).clamp(-1, 1)
+    angle = 2 * torch.pi * torch.rand(len(picture), generator=generator, device=picture.device)
+    return 2 * turn_hue(0.5 * picture + 0.5, angle) - 1

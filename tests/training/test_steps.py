@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from torch import Generator
+from torch import Generator, Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.bank import Augmentation
 from data.dataset import Dataset
@@ -53,6 +56,27 @@ def test_the_same_generator_makes_the_same_example(dataset: Dataset) -> None:
     assert torch.equal(one.clean, two.clean)
     for name, tensor in one.condition.tensors().items():
         assert torch.equal(tensor, two.condition.tensors()[name])
+
+
+class NeverWaits(TorchDispatchMode):
+    """Refuses what would make the host wait for a GPU: a number read from it, a list of numbers brought to it."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name, result = str(function), function(*args, **(kwargs or {}))
+        assert not name.startswith(("aten._local_scalar_dense", "aten.nonzero", "aten.masked_select")), name
+        if name.startswith("aten.lift_fresh"):  # a single number travels as an argument of what uses it
+            assert isinstance(result, Tensor)
+            assert result.ndim == 0, f"{result.tolist()} is brought from the host"
+        return result
+
+
+@pytest.mark.parametrize("side_px", [32, 64, 128])
+def test_making_an_example_never_waits_for_the_device(dataset: Dataset, side_px: int) -> None:
+    maker = ExampleMaker(corpus_of(dataset), TaskMix(shares=EVEN), Augmentation(), 64)
+    rows, generator = torch.arange(33), Generator().manual_seed(0)
+    with NeverWaits():
+        example = maker.make(rows, generator, side_px)
+    assert example.clean.shape == (33, 3, side_px, side_px)
 
 
 def test_pictures_are_painted_in_full_precision_under_autocast(dataset: Dataset) -> None:
