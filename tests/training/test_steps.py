@@ -74,7 +74,7 @@ class NeverWaits(TorchDispatchMode):
 def test_making_an_example_never_waits_for_the_device(dataset: Dataset, side_px: int) -> None:
     maker = ExampleMaker(corpus_of(dataset), TaskMix(shares=EVEN), Augmentation(), 64)
     rows, generator = torch.arange(33), Generator().manual_seed(0)
-    with NeverWaits():
+    with NeverWaits():  # type: ignore[no-untyped-call]
         example = maker.make(rows, generator, side_px)
     assert example.clean.shape == (33, 3, side_px, side_px)
 
