@@ -75,9 +75,9 @@ def arguments() -> argparse.Namespace:
 
 def overrides(told: argparse.Namespace) -> list[str]:
     """Settings of the job."""
-    device = ["trainer.accelerator=cpu", "trainer.precision=32-true"] if told.device == "cpu" else ["trainer=ddp"]
-    usual = ["experiment=smoke", "dataset.heldout_pictures=0", "code_commit=bench", "trainer=auto"]
-    return [*usual, *device, *told.settings]
+    on_cpu = ["trainer=auto", "trainer.accelerator=cpu", "trainer.precision=32-true"]
+    device = on_cpu if told.device == "cpu" else ["trainer=ddp", "trainer.accelerator=gpu"]  # the experiment's is a cpu
+    return ["experiment=smoke", "dataset.heldout_pictures=0", "code_commit=bench", *device, *told.settings]
 
 
 def counted(told: argparse.Namespace) -> tuple[float, float, int]:
