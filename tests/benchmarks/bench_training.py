@@ -53,7 +53,10 @@ def main() -> int:
         return 0
     told = arguments()
     ceiling, flops, side_px = counted(told)
-    runs = [start(processes, told) for processes in told.processes]
+    runs = []
+    for processes in told.processes:
+        runs.append(start(processes, told))
+        print(runs[-1], file=sys.stderr)  # of a long bench that is stopped, what was measured stays
     print(table(runs, ceiling, flops, side_px, told))
     return 0
 
