@@ -48,12 +48,13 @@ def verify_samples(course: Course, samples: Path) -> None:
 
 def onboard(course: Course, samples: Path, brand: str, more: list[str]) -> str:
     """Train and register the brand's adapter; return what was printed."""
-    learn = samples / "openmoji-learn"
+    learn, backbone = samples / "openmoji-learn", PROJECT_ROOT / "assets" / "backbone"
     return course.run(
         Stage(
             title=f"2 Onboard the brand {brand}",
-            arguments=["onboard", f"brand={brand}", f"images={learn}", "policy=share_alike", *more],
-            reads=[learn, PROJECT_ROOT / "assets" / "backbone"],
+            # The base is named: an earlier run's champion may be a backbone that shipped before.
+            arguments=["onboard", f"brand={brand}", f"images={learn}", f"base={backbone}", "policy=share_alike", *more],
+            reads=[learn, backbone],
             packages=["training", "synthesis", "data"],
             makes=[Path("var/brands") / brand / "adapter", Path("var/mlflow.db")],
         )
