@@ -237,8 +237,9 @@ class MultiTaskPipeline(DiffusionPipeline):  # type: ignore[misc]
         """A scheduler of one's own, its levels of noise shifted by the ratio of the sides, as in training."""
         own = self.scheduler.config
         shift = own["shift"] * side_px / self.picture_px
-        # Where the last step of a distilled model begins belongs to its own steps, which are of the native size.
-        terminal = own.get("shift_terminal") if side_px == self.picture_px else None
+        # Where the last step of a distilled model begins belongs to its own steps, which are of the native size; a
+        # single step begins at noise.
+        terminal = own.get("shift_terminal") if side_px == self.picture_px and num_steps > 1 else None
         scheduler = type(self.scheduler).from_config(own, shift=shift, shift_terminal=terminal)
         scheduler.set_timesteps(num_steps)
         return scheduler

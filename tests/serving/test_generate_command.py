@@ -87,6 +87,15 @@ def test_a_distilled_model_draws_in_its_own_steps_unless_told_else(
     assert (record.num_inference_steps, record.guidance_scale) == drawn_in
 
 
+def test_a_distilled_model_is_warmed_up_for_the_server(folders: Folders, tmp_path: Path) -> None:
+    student = shutil.copytree(folders.base, tmp_path / "student")
+    own: dict[str, Any] = {"num_inference_steps": 4, "guidance_scale": 1.0}
+    MultiTaskPipeline(MultiTaskPipeline.load(folders.base).transformer, few_step_scheduler(4), **own).save_pretrained(
+        student
+    )
+    assert pipeline_loader("cpu", warm=True)(student).own_steps == 4
+
+
 def test_an_ordinary_model_draws_in_the_steps_of_its_quality_with_guidance(
     folders: Folders, tmp_path: Path, nothing_registered: ModelStore
 ) -> None:

@@ -162,6 +162,13 @@ def test_a_distilled_model_draws_its_own_steps_and_is_refined_like_any_other(siz
     assert sizes == [64] * 4 + [128] * 2
 
 
+def test_a_distilled_model_draws_in_one_step_too(sized: MultiTaskPipeline) -> None:
+    student = MultiTaskPipeline(sized.transformer, few_step_scheduler(4), num_inference_steps=4, guidance_scale=1.0)
+    asked = request(num_inference_steps=1, guidance_scale=1.0)
+    (only,) = steps_of(student, asked)
+    assert torch.equal(only.estimate, steps_of(sized, asked)[0].estimate)
+
+
 def test_a_size_that_it_does_not_know_is_answered_with_those_it_does(sized: MultiTaskPipeline, base: Path) -> None:
     with pytest.raises(SynthesisError, match=r"^this backbone does not draw 512 px a side: it draws 64, 128, 256$"):
         sized.stream(request(height=512))
