@@ -34,6 +34,7 @@ from training.lists import RunLists
 from training.loaders import RowLoaders
 from training.run import fit, make_trainer
 from training.steps import DiffusionTraining, Example
+from training.strategies import compile_network
 from training.terms import Objective, check_own_sizes
 from training.train import backbone_card, heldout, resident
 from training.trajectory import Distillation, lessons
@@ -53,7 +54,7 @@ class DistillationTraining(DiffusionTraining):
         """Compile the teacher beside the student: each batch's shape once, for each size that is learnt."""
         if self.compiled:
             torch._dynamo.config.recompile_limit = 64
-            self._teacher[0].compile()
+            compile_network(self._teacher[0], sharded=False, on_gpu=self.on_gpu)
         super().configure_model()
 
     def setup(self, stage: str) -> None:

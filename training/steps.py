@@ -240,9 +240,14 @@ class DiffusionTraining(lightning.LightningModule):  # type: ignore[misc]
         self._configured = True
         self._sharded = isinstance(self.trainer.strategy, FullySharded)
         if self.compiled:
-            compile_network(self.network, sharded=self._sharded)
+            compile_network(self.network, sharded=self._sharded, on_gpu=self.on_gpu)
         if self._sharded:
             shard(self.network, self.trainer.strategy)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the run is on GPUs."""
+        return bool(self.trainer.strategy.root_device.type == "cuda")
 
     def setup(self, stage: str) -> None:
         """Bring the corpus to the device."""
