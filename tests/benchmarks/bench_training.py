@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 FIGURES_KEY, WARM_KEY, PROFILE_KEY = "TRAINING_FIGURES", "TRAINING_WARM_STEPS", "TRAINING_PROFILED_STEPS"
 FETCH = "[_TrainingEpochLoop].train_dataloader_next"  # Lightning's name for waiting on the loader
 KINDS = {
@@ -225,8 +226,8 @@ def by_kind(profile: Any, seconds: float) -> dict[str, float]:
     spent: dict[str, float] = {}
     for event in profile.key_averages():
         took = (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1e6
-        if on_gpu and not str(event.device_type).endswith("CUDA"):
-            continue
+        if event.is_user_annotation or (on_gpu and not str(event.device_type).endswith("CUDA")):
+            continue  # a region's name lies over the kernels within it
         name = event.key.lower()
         kind = next((kind for kind, words in KINDS.items() if any(word in name for word in words)), "other")
         spent[kind] = spent.get(kind, 0.0) + took / seconds

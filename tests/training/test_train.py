@@ -24,17 +24,18 @@ from synthesis.backbone import MultiTaskTransformer
 from synthesis.pipeline import MultiTaskPipeline
 from training.balance import balanced
 from training.errors import TrainingError
-from training.steps import DiffusionTraining
+from training.steps import DiffusionTraining, Example, ExampleMaker
 from training.terms import Sizes
 from training.train import heldout, train
 
 if TYPE_CHECKING:
     from tests.training.conftest import Compose
 
+on_a_gpu = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"))
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 DIES_IN_STEP_4 = """
 import os, signal
-from training.steps import DiffusionTraining
+from training.steps import DiffusionTraining, Example, ExampleMaker
 told = DiffusionTraining.training_step
 def step(self, rows, index):
     if self.global_step == 4:
@@ -204,6 +205,42 @@ def test_a_run_of_all_sizes_resumes_bit_for_bit(
     assert kept(config)["global_step"] == 3
     train(config)
     assert equal_exports(through, config)
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", pytest.param("gpu", marks=on_a_gpu)])
+def test_a_run_that_resumes_is_shown_the_same_examples(
+    smoke: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accelerator: str
+) -> None:
+    """Pictures, tasks, sources, masks, captions and styles of each step, bit for bit, on a GPU too."""
+    shown: list[list[Tensor]] = []
+    make = ExampleMaker.make
+
+    def noted(maker: ExampleMaker, *given: Any) -> Example:
+        example = make(maker, *given)
+        shown.append([part.cpu() for part in (example.clean, *vars(example.condition).values())])
+        return example
+
+    told = (f"trainer.accelerator={accelerator}", "+trainer.limit_val_batches=0")
+    monkeypatch.setattr(ExampleMaker, "make", noted)
+    train(smoke(*told, f"out={tmp_path / 'through'}"))
+    through = shown.copy()
+    shown.clear()
+    step = DiffusionTraining.training_step
+
+    def fails(module: DiffusionTraining, rows: Tensor, index: int) -> Tensor:
+        if module.global_step == 4:
+            raise ZeroDivisionError
+        return step(module, rows, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DiffusionTraining, "training_step", fails)
+        with pytest.raises(ZeroDivisionError):
+            train(smoke(*told))
+    shown.clear()
+    train(smoke(*told))
+    assert len(through) == 6 and len(shown) == 3
+    for resumed, straight_on in zip(shown, through[3:], strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(resumed, straight_on, strict=True))
 
 
 def equal_exports(one: DictConfig, other: DictConfig) -> bool:
