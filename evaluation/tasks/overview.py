@@ -55,7 +55,7 @@ def _proven(results: Sequence[TaskResult]) -> Mapping[Comparison, Outcome]:
 
 
 def _row(title: str, each: Comparison, proven: Mapping[Comparison, Outcome]) -> tuple[str, ...]:
-    said = SAID[proven[each]] if each.role != "floor" else "the floor: real against real"
+    said = SAID[proven[each]] if each.role != "floor" else "the floor: no contest"
     return (
         title,
         each.score.replace("_", " "),

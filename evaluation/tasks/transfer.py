@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data.dataset import Dataset
+from evaluation.drawing import Order
 from evaluation.drawings import colour_rows, real_pictures
+from evaluation.measurement import Column
 from evaluation.style.descriptor import DESCRIPTOR_FOLDER, WEIGHTS_FILE, StyleDescriptor
 from evaluation.tasks.bench import Bench, lot, numbers_of, with_pictures
 from evaluation.tasks.protocol import TaskResult
@@ -28,7 +30,9 @@ class StyleTransferMeasure:
     """The true drawing of the subject in the target set judges; the baselines are the source itself, and text alone.
 
     The source is another set's drawing of the subject, chosen by the seed.  Text alone has the same caption, style and
-    noise: what the source adds is the difference.  Drawn at the strength that a person gets who names none.
+    noise: what the source adds is the difference.  The floor starts from the real drawing itself, which wears the style
+    already: how far from it the model ends is what its hand alone does.  Drawn at the strength that a person gets who
+    names none.
     """
 
     task: str = "style_transfer"
@@ -43,11 +47,13 @@ class StyleTransferMeasure:
         source = bench.studio.column(
             "The source itself", "source", real_pictures(bench.others, [partners[row] for row in rows], px)
         )
-        started = with_pictures(bench.orders(rows, self.task), numbers_of(source.pictures))
-        orders = [replace(order, strength=PictureRequest.strength) for order in started]
+        truth = bench.truth(rows)
+        orders, kept = self._from(bench, rows, source), self._from(bench, rows, truth)
         alone = bench.orders(rows, "text_to_image")
         text = replace(bench.drawn(alone), title="Text alone", short="text alone")
         rivals = [Rival(key="source", column=source), Rival(key="text_alone", column=text)]
+        itself = replace(bench.drawn(kept), title="From the real drawing itself", short="from itself")
+        rivals += [Rival(key="itself", column=itself, role="floor")]
         rivals += [Rival(key=key, column=column, role="model") for key, column in bench.unadapted(orders)]
         trial = Trial(
             name=self.task,
@@ -57,12 +63,17 @@ class StyleTransferMeasure:
             records=bench.records(rows),
             orders=orders,
             source=source,
-            truth=bench.truth(rows),
+            truth=truth,
             made=bench.drawn(orders),
             rivals=rivals,
             scores=scores_of(bench, self.descriptor),
         )
         return [trial.measure(bench)]
+
+    def _from(self, bench: Bench, rows: Sequence[int], shown: Column) -> list[Order]:
+        """Return the orders that start from these pictures, one a row."""
+        started = with_pictures(bench.orders(rows, self.task), numbers_of(shown.pictures))
+        return [replace(order, strength=PictureRequest.strength) for order in started]
 
 
 def scores_of(bench: Bench, descriptor: str) -> tuple[Score, ...]:
