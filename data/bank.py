@@ -20,6 +20,7 @@ from data.errors import DataError
 from data.resident import Layers, StreamedLayers, lives_on_device, resident_layers
 
 MOST_PARTNERS = 8
+HASH_BITS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +61,15 @@ class Placement:
 class PictureBank:
     """All pictures of some rows as bytes [R,4,S,S], colour premultiplied by alpha; on the device where they fit."""
 
-    def __init__(self, layers: Layers, monochrome: Tensor, partners: Tensor) -> None:
-        """layers [R,4,S,S] uint8; monochrome [R] bool; partners [R,8] rows of the same subject, -1 for none."""
+    def __init__(self, layers: Layers, monochrome: Tensor, partners: Tensor, apart: Tensor | None = None) -> None:
+        """layers [R,4,S,S] uint8; monochrome [R] bool; partners [R,8] rows of the same subject, -1 for none.
+
+        ``apart`` [R,8] says in how many of 64 bits their perceptual hashes differ; None is for none.
+        """
         self.layers = layers
         self.monochrome = monochrome
         self.partners = partners
+        self.apart = torch.zeros_like(partners) if apart is None else apart
         self.half: Tensor | None = None
 
     @classmethod
@@ -83,11 +88,13 @@ class PictureBank:
         layers: Layers = resident_layers(dataset, rows) if stays else StreamedLayers(dataset, rows)
         records = [dataset.records[row] for row in rows]
         monochrome = torch.tensor([record.monochrome for record in records])
-        return cls(layers, monochrome, same_subject(records))
+        partners = same_subject(records)
+        return cls(layers, monochrome, partners, bits_apart(records, partners))
 
     def to(self, device: torch.device | str) -> PictureBank:
         """Return the bank on a device."""
-        moved = PictureBank(self.layers.to(device), self.monochrome.to(device), self.partners.to(device))
+        rest = (self.monochrome.to(device), self.partners.to(device), self.apart.to(device))
+        moved = PictureBank(self.layers.to(device), *rest)
         moved.half = None if self.half is None else self.half.to(device)
         return moved
 
@@ -138,15 +145,18 @@ class PictureBank:
         """Let none of these rows [N] be anybody's partner."""
         partners = torch.where(torch.isin(self.partners, rows), -1, self.partners)
         known_first = (partners < 0).to(torch.uint8).argsort(dim=1, stable=True)
-        self.partners = partners.gather(1, known_first)
+        self.partners, self.apart = partners.gather(1, known_first), self.apart.gather(1, known_first)
 
-    def partner(self, rows: Tensor, generator: Generator) -> Tensor:
-        """For each row, one that shows the same subject elsewhere, or the row itself where there is none [B]."""
+    def partner(self, rows: Tensor, generator: Generator, *, within_bits: int = HASH_BITS) -> Tensor:
+        """For each row, one that shows the same subject elsewhere, or the row itself where there is none [B].
+
+        Only drawings whose perceptual hash differs in at most ``within_bits`` are chosen from.
+        """
         found = self.partners[rows]
-        known = (found >= 0).sum(1)
-        choice = (torch.rand(len(rows), device=rows.device, generator=generator) * known).long()
-        chosen = found.gather(1, choice[:, None])[:, 0]
-        return torch.where(known > 0, chosen, rows)
+        alike = (found >= 0) & (self.apart[rows] <= within_bits)
+        chance = torch.rand(found.shape, device=rows.device, generator=generator)
+        choice = torch.where(alike, chance, -1).argmax(1, keepdim=True)
+        return torch.where(alike.any(1), found.gather(1, choice)[:, 0], rows)
 
 
 def same_subject(records: Sequence[Any]) -> Tensor:
@@ -161,6 +171,18 @@ def same_subject(records: Sequence[Any]) -> Tensor:
         kept = others[:MOST_PARTNERS]
         partners[row, : len(kept)] = torch.tensor(kept, dtype=torch.long)
     return partners
+
+
+def bits_apart(records: Sequence[Any], partners: Tensor) -> Tensor:
+    """In how many bits [R,8] the perceptual hashes of rows and their partners differ; 0 where one is not known."""
+    hashes = [int(record.phash, 16) if record.phash else None for record in records]
+
+    def apart(one: int | None, other: int) -> int:
+        left, right = one, hashes[other] if other >= 0 else None
+        return 0 if left is None or right is None else (left ^ right).bit_count()
+
+    rows = [[apart(hashes[row], other) for other in others] for row, others in enumerate(partners.tolist())]
+    return torch.tensor(rows, dtype=torch.long).reshape(partners.shape)
 
 
 def random_paint(uniform: Any, how: Augmentation, monochrome: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from data.bank import HASH_BITS
 from synthesis.tasks import task_named
 from training.errors import TrainingError
 from training.limits import check_share
@@ -19,7 +20,9 @@ class TaskMix:
     ``collaged_in_transfer`` is the share of style transfer's pictures that show four drawings of a set, from another
     set's of the same four subjects: more scenes than anybody can learn by heart, so that the source must be read.
     ``restyled_in_transfer`` is the share that starts from the drawing itself in a look of no set, so that the source's
-    lines are worth keeping.
+    lines are worth keeping; so do drawings without a partner.  ``bits_in_transfer`` is the largest number of the 64
+    bits of two drawings' perceptual hashes in which partners may differ: from pairs of another shape is learnt to
+    draw the subject anew, whatever the source shows.
     """
 
     shares: Mapping[str, float]
@@ -27,6 +30,7 @@ class TaskMix:
     text_dropped_in_transfer: float = 0.5
     collaged_in_transfer: float = 0.0
     restyled_in_transfer: float = 0.0
+    bits_in_transfer: int = HASH_BITS
     style_dropped: float = 0.1
     appearance_dropped: float = 0.1
 
@@ -38,6 +42,8 @@ class TaskMix:
         in_transfer = ("text_dropped_in_transfer", "collaged_in_transfer", "restyled_in_transfer")
         for name in ("text_dropped", *in_transfer, "style_dropped", "appearance_dropped"):
             check_share(f"tasks.{name}", getattr(self, name))
+        if not 0 <= self.bits_in_transfer <= HASH_BITS:
+            raise TrainingError(f"tasks.bits_in_transfer is {self.bits_in_transfer}: it must lie in 0 to {HASH_BITS}")
         if self.collaged_in_transfer + self.restyled_in_transfer > 1:
             raise TrainingError(
                 f"tasks.collaged_in_transfer ({self.collaged_in_transfer}) and tasks.restyled_in_transfer"

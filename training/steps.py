@@ -137,15 +137,14 @@ class ExampleMaker:
         return two_by_two(target), two_by_two(self._shown("style_transfer", four, target, placement, generator))
 
     def _shown(self, name: str, rows: Tensor, clean: Tensor, placement: Any, generator: Generator) -> Tensor:
-        """The picture that the task starts from: in style transfer, the same subject in another set."""
+        """The picture that the task starts from: in style transfer, the same subject in another set or look."""
         if name != "style_transfer":
             return clean
         bank = self.corpus.bank
-        partner = bank.partner(rows, generator)
+        partner = bank.partner(rows, generator, within_bits=self.mix.bits_in_transfer)
         own = partner == rows
         other = bank.paint(partner, repainted(placement, bank, partner, generator), clean.shape[-1])
-        worn = task_named("image_to_image").condition(clean, mask=None, generator=generator)[0].mean(1, keepdim=True)
-        return torch.where(own[:, None, None, None], worn.expand_as(clean), other)
+        return torch.where(own[:, None, None, None], restyled(clean, generator), other)
 
     def _told(
         self,

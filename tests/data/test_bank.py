@@ -171,6 +171,28 @@ def test_every_partner_has_its_chance(bank: PictureBank) -> None:
     assert set(drawn.tolist()) == {other for other in bank.partners[row].tolist() if other >= 0}
 
 
+def test_only_partners_that_look_alike_are_chosen_where_that_is_asked(
+    dataset: Dataset, chosen: list[int], bank: PictureBank
+) -> None:
+    hashes = [int(dataset.records[row].phash, 16) for row in chosen]
+    rows = torch.arange(len(chosen))
+    for bits in (0, 18, 64):
+        alike = bank.partner(rows, generator(), within_bits=bits).tolist()
+        assert all(other == row or (hashes[row] ^ hashes[other]).bit_count() <= bits for row, other in enumerate(alike))
+    near = bank.partner(rows, generator(), within_bits=18) != rows
+    far = bank.partner(rows, generator()) != rows
+    assert near.any() and not near[~far].any() and near.sum() < far.sum()
+
+
+def test_what_is_forgotten_takes_its_likeness_along(bank: PictureBank) -> None:
+    moved = bank.to("cpu")
+    row = int((moved.partners >= 0).sum(1).argmax())
+    partners, apart = moved.partners[row].tolist(), moved.apart[row].tolist()
+    moved.forget(torch.tensor(partners[:1]))
+    assert moved.partners[row].tolist()[:-1] == partners[1:]
+    assert moved.apart[row].tolist()[:-1] == apart[1:]
+
+
 def test_a_row_without_a_partner_is_its_own(dataset: Dataset) -> None:
     alone = PictureBank.of(dataset, [0])
     assert alone.partner(torch.tensor([0, 0]), generator()).tolist() == [0, 0]

@@ -106,6 +106,17 @@ def test_style_transfer_starts_from_the_same_subject_in_another_set(dataset: Dat
     assert (apart > 0.01).all()
 
 
+def test_style_transfer_starts_from_the_drawing_itself_where_no_partner_looks_alike(dataset: Dataset) -> None:
+    """Sources lie where the drawing does: of pairs of another shape, some would not."""
+    mix = TaskMix(shares={"style_transfer": 1.0}, bits_in_transfer=0)
+    example = ExampleMaker(corpus_of(dataset), mix, STILL, 64).make(torch.arange(24), Generator().manual_seed(0))
+    inside, shown = foreground(example.clean), foreground(example.condition.source)
+    overlap = (inside * shown).sum((1, 2, 3)) / shown.sum((1, 2, 3)).clamp(min=1)
+    assert (overlap > 0.9).float().mean() > 0.75  # lines may lie beside an edge
+    with pytest.raises(TrainingError, match="bits_in_transfer is 65: it must lie in 0 to 64"):
+        TaskMix(shares={"style_transfer": 1.0}, bits_in_transfer=65)
+
+
 def test_a_share_of_style_transfer_shows_four_drawings_of_a_set_without_text(dataset: Dataset) -> None:
     mix = TaskMix(shares={"style_transfer": 1.0}, text_dropped_in_transfer=0, style_dropped=0, collaged_in_transfer=0.5)
     corpus = corpus_of(dataset)
