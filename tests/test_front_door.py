@@ -227,6 +227,8 @@ MISTAKES = {
     ("evaluate", "model=x", "zzz=1"): "there is no setting 'zzz'; atelier evaluate --cfg job shows them all",
     ("evaluate", "model=nowhere", "suite=smoke"): "nowhere",
     ("onboard", "brand=x"): "images is missing: pass images=DIR",
+    ("onboard", "brand=x", "images=x", "trainer=deepspeed"): "pass trainer=ddp for several",
+    ("onboard", "brand=x", "images=x", "trainer=fsdp"): "an adapter is too small to be sharded",
     ("onboard", "brand=Bad_Name", "images=x"): "brand 'Bad_Name': use 1 to 63 of a-z, 0-9 and '-'",
     ("onboard", "brand=x", "images=nowhere"): "nowhere",
     ("generate", "out=x.png"): "prompt",

@@ -40,8 +40,19 @@ def main(config: DictConfig) -> None:
     for key, example in (("brand", "brand=NAME"), ("images", "images=DIR")):
         if OmegaConf.is_missing(config, key):
             raise TrainingError(f"{key} is missing: pass {example}")
+    check_whole(config)  # what a sharding strategy asks of a backbone's settings is not there to be resolved
     OmegaConf.resolve(config)
     onboard(config)
+
+
+def check_whole(config: DictConfig) -> None:
+    """Refuse strategies that shard: an adapter is learnt whole.  Raises TrainingError."""
+    strategy = OmegaConf.to_container(config.trainer, resolve=False)["strategy"]  # type: ignore[call-overload, index]
+    target = str(strategy["_target_"] if isinstance(strategy, dict) else strategy)
+    if target.startswith(("training.strategies.", "deepspeed", "fsdp")):
+        raise TrainingError(
+            "an adapter is too small to be sharded: leave trainer= out for one device, or pass trainer=ddp for several"
+        )
 
 
 def onboard(config: DictConfig) -> Path:
